@@ -1,0 +1,55 @@
+"""``30ms``, ``2x``, ``40%``, ``1.5s`` and ``8MB`` to numbers and back."""
+
+from __future__ import annotations
+
+import re
+
+from deployprune.errors import UsageError
+
+__all__ = ["format_bytes", "format_count", "format_ms", "parse_latency", "parse_speedup"]
+
+_LATENCY = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*(us|µs|ms|s)\s*$")
+_SPEEDUP = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*x?\s*$")
+_MS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+def parse_latency(text: str) -> float:
+    """``"30ms"`` to 30.0 (ms). Raises UsageError for anything without a unit, or not above zero."""
+    match = _LATENCY.match(text)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"latency {text!r} is not a time above zero", hint="write it with its unit: 30ms, 800us or 1.2s")
+    return float(match[1]) * _MS[match[2]]
+
+
+def parse_speedup(text: str) -> float:
+    """``"2x"`` to 2.0. Raises UsageError for anything that is not a factor above 1."""
+    match = _SPEEDUP.match(text)
+    if not match or float(match[1]) <= 1:
+        raise UsageError(f"speed-up {text!r} is not a factor above 1", hint="write it as 1.5x, 2x or 3x")
+    return float(match[1])
+
+
+def format_ms(value: float) -> str:
+    """A latency with three significant digits: ``0.412 ms``, ``30.1 ms``, ``812 ms``."""
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} ms"
+
+
+def format_bytes(value: int) -> str:
+    """A size in decimal units: ``812 B``, ``4.2 MB``."""
+    size = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError("unreachable")
+
+
+def format_count(value: int) -> str:
+    """A count in short form: ``812``, ``44.5 k``, ``1.82 M``, ``4.1 G``."""
+    number = float(value)
+    for unit in ("", " k", " M", " G"):
+        if number < 1000 or unit == " G":
+            return f"{number:.0f}" if unit == "" else f"{number:.3g}{unit}"
+        number /= 1000
+    raise AssertionError("unreachable")
