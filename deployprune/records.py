@@ -6,6 +6,7 @@ no torch, no open file, nothing that cannot be written as JSON by :mod:`deploypr
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -205,6 +206,24 @@ class ChannelGroup:
     minimum: int = 1
     step: int = 1
     statistics_changing: bool = False
+
+    @property
+    def channels_per_unit(self) -> int:
+        """Channels that one unit takes of the axis where it takes fewest (64 for a head of 64, 1 for a channel)."""
+        taken = [len(indices) for dims in self.units[0].values() for indices in dims.values()] if self.units else []
+        return max(1, min(taken, default=1))
+
+    def aligned_step(self, channel_step: int) -> int:
+        """Units between widths that are multiples of ``channel_step`` channels and of ``step``.
+
+        Halved while the group is too small to hold two of them, so that small groups keep a choice.
+        """
+        while channel_step > 1:
+            units = math.lcm(self.step, channel_step // math.gcd(channel_step, self.channels_per_unit))
+            if self.size >= 2 * units:
+                return units
+            channel_step //= 2
+        return self.step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,57 @@
+"""Which whole-model variants to time, so that every run fills one cell of every layer's latency table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deployprune.records import ChannelGroup
+
+__all__ = ["choose_variants"]
+
+_NARROWEST = 0.3  # of a group's size, where every group draws its own width
+_SMALLEST_SCALE = 0.12  # of all groups' sizes, where one scale is drawn for all
+_STEPS = (16, 8, 16, 1)  # channels between the widths of successive variants: runtimes switch paths off their alignment
+_SCALED_EVERY = 4  # one variant in so many has one scale for all its groups
+
+
+def choose_variants(groups: Sequence[ChannelGroup], count: int, seed: int) -> list[dict[str, int]]:
+    """``count`` different legal width assignments (group name -> units): the dense one first.
+
+    Most draw every group's width on its own, by Latin hypercube (McKay et al. 1979), so that each group's range is
+    covered evenly; every fourth scales all groups alike, down to near the floor. Widths are multiples of 16 or of 8
+    channels, where plans are made, and in every fourth variant any legal width, so that the fit sees what misalignment
+    costs. Fewer than ``count`` come back only where the groups have no more.
+    """
+    rng = np.random.default_rng(seed)
+    variants = [{group.name: group.size for group in groups}]
+    shares = _shares(len(groups), max(count - 1, 1), rng)
+    for draw in range(4 * count):
+        if len(variants) >= count:
+            break
+        row = shares[draw] if draw < len(shares) else rng.uniform(_NARROWEST, 1.0, len(groups))
+        step = _STEPS[draw % len(_STEPS)] if draw < len(shares) else 1
+        widths = {group.name: _nearest(group, share, step) for group, share in zip(groups, row, strict=True)}
+        if widths not in variants:
+            variants.append(widths)
+    return variants
+
+
+def _shares(groups: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Shares of each group's size to keep, ``rows`` x ``groups``."""
+    strata = np.stack([rng.permutation(rows) for _ in range(groups)], axis=1) if groups else np.zeros((rows, 0))
+    shares = _NARROWEST + (1.0 - _NARROWEST) * (strata + rng.random(strata.shape)) / rows
+    scaled = np.arange(rows) % _SCALED_EVERY == 0
+    scales = np.linspace(_SMALLEST_SCALE, 0.95, int(scaled.sum()))
+    shares[scaled] = scales[:, None] * rng.uniform(0.95, 1.05, (len(scales), groups))
+    return shares
+
+
+def _nearest(group: ChannelGroup, share: float, channel_step: int) -> int:
+    """The legal width nearest to ``share`` of the group on the step that holds ``channel_step`` channels."""
+    step = group.aligned_step(channel_step)
+    lowest = -(-group.minimum // step) * step
+    if share > 1.0 - 0.5 * step / group.size:
+        return group.size
+    return min(group.size, max(lowest, round(share * group.size / step) * step))
