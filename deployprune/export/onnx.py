@@ -1,0 +1,170 @@
+"""PyTorch to ONNX: one simplified, checked file, whose bytes depend on the model alone."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from deployprune.errors import ExportError, UsageError
+from deployprune.export.denormals import flush_denormals
+from deployprune.export.reference import evaluation_copy, named_outputs
+from deployprune.export.simplify import canonicalize, has_dynamic_batch, simplify_onnx
+from deployprune.export.staging import staged
+
+__all__ = ["OnnxExport", "export_onnx"]
+
+# A protobuf message ends at 2 GiB; the graph itself needs a little of that.
+SINGLE_FILE_BYTES = 2**31 - 2**26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxExport:
+    """What an ONNX file came out as: its inputs and outputs in order, and what the user should know about it."""
+
+    path: Path
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dynamic_batch: bool
+    notes: tuple[str, ...]
+
+
+def export_onnx(
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    path: Path,
+    *,
+    input_names: Sequence[str],
+    static: bool = False,
+    simplify: bool = True,
+) -> OnnxExport:
+    """Write ``module``, in evaluation mode, as ONNX; the caller's module is left as it is.
+
+    Dimension 0 of the inputs (those as long there as the first one) stays dynamic unless ``static``, or unless the
+    model needs a fixed batch: the result's notes say so. Weights above 2 GiB go into ``<path>.data``, unsimplified.
+    Raises UsageError for names that do not match the inputs, ExportError for everything that fails on the way.
+    """
+    if not example_inputs or len(input_names) != len(example_inputs):
+        raise UsageError(f"{len(input_names)} input names for {len(example_inputs)} example inputs")
+    reference = evaluation_copy(module)
+    with _quiet():
+        program, notes = _capture(reference, example_inputs, static=static)
+        model = _translate(program, input_names, _output_names(reference, example_inputs, input_names, program))
+    large = _weight_bytes(program) > SINGLE_FILE_BYTES
+    if simplify and not large:
+        model = simplify_onnx(model)
+    flush_denormals(model)
+    canonicalize(model)
+    _write(model, path, large=large)
+    return OnnxExport(
+        path=path,
+        inputs=tuple(value.name for value in model.graph.input),
+        outputs=tuple(value.name for value in model.graph.output),
+        dynamic_batch=has_dynamic_batch(model),
+        notes=notes,
+    )
+
+
+def _capture(
+    module: nn.Module, example_inputs: tuple[Tensor, ...], *, static: bool
+) -> tuple[ExportedProgram, tuple[str, ...]]:
+    notes: tuple[str, ...] = ()
+    batch = example_inputs[0].shape[:1]
+    if batch and not static:
+        batched = [tensor.shape[:1] == batch for tensor in example_inputs]
+        # A batch of one would be taken for a constant.
+        widened = tuple(
+            torch.cat([tensor, tensor]) if grows else tensor
+            for tensor, grows in zip(example_inputs, batched, strict=True)
+        )
+        shapes = tuple({0: Dim.DYNAMIC} if grows else None for grows in batched)
+        try:
+            return torch.export.export(module, widened, dynamic_shapes=shapes), ()
+        except Exception as error:  # the user's code: a failure that is no matter of the batch comes again below
+            notes = (f"batch fixed at {batch[0]}: {_first_line(error)}",)
+    try:
+        return torch.export.export(module, example_inputs), notes
+    except Exception as error:
+        raise ExportError(
+            f"the model could not be captured for export: {_first_line(error)}",
+            hint="check that the model runs on the example input, and that torch.export.export accepts it",
+        ) from error
+
+
+def _translate(
+    program: ExportedProgram, input_names: Sequence[str], output_names: Sequence[str] | None
+) -> onnx.ModelProto:
+    try:
+        exported = torch.onnx.export(
+            program, input_names=input_names, output_names=output_names, dynamo=True, external_data=False, verbose=False
+        )
+    except Exception as error:
+        raise ExportError(
+            f"the model could not be translated to ONNX: {_first_line(error)}",
+            hint="an operation without an ONNX form must be rewritten in the model",
+        ) from error
+    if exported is None:
+        raise ExportError("the ONNX exporter gave no program")
+    return exported.model_proto
+
+
+def _output_names(
+    module: nn.Module, example_inputs: tuple[Tensor, ...], input_names: Sequence[str], program: ExportedProgram
+) -> list[str] | None:
+    with torch.inference_mode():
+        names = list(named_outputs(module(*example_inputs)))
+    if len(names) != len(program.graph_signature.user_outputs):
+        return None  # outputs of a kind that only the exporter can flatten keep its names
+    taken = {*input_names, *program.state_dict}
+    return [f"{name}_output" if name in taken else name for name in names]
+
+
+def _write(model: onnx.ModelProto, path: Path, *, large: bool) -> None:
+    with staged(path) as place:
+        if large:
+            onnx.save(model, place, save_as_external_data=True, location=f"{path.name}.data", size_threshold=0)
+        else:
+            place.write_bytes(model.SerializeToString(deterministic=True))
+        try:
+            onnx.checker.check_model(place, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise ExportError(f"{path} would not be a valid ONNX file: {_first_line(error)}") from error
+
+
+def _weight_bytes(program: ExportedProgram) -> int:
+    tensors = (tensor for tensor in program.state_dict.values() if isinstance(tensor, Tensor))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of the error that began a chain: what the exporters wrap around it is advice to their authors."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporter says on every run; whether the file is right is for parity to say."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    registration.addFilter(keep)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        registration.removeFilter(keep)
