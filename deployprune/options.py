@@ -1,0 +1,200 @@
+"""Every option there is: its place, default, help, flag and limits, in frozen sections.
+
+The file, the environment, the command line and the documentation are all made from this tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from deployprune.errors import UsageError
+from deployprune.settings import about
+from deployprune.units import parse_latency, parse_speedup
+
+__all__ = ["Config"]
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Points = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all sections are: frozen, and strict about their keys."""
+
+
+class ModelConfig(_Section, frozen=True):
+    """Which model, and what it is called with."""
+
+    source: Annotated[
+        str | None,
+        about("model file, or torchvision:NAME, timm:NAME, transformers:CONFIG", metavar="MODEL", argument=True),
+    ] = None
+    arch: Annotated[
+        str | None,
+        about("factory that builds the network of a state dict", metavar="PKG.MOD:FACTORY"),
+    ] = None
+    arch_kwargs: Annotated[
+        dict[str, Any],
+        about("keyword argument of the factory; may be repeated", flag="--arch-arg", metavar="KEY=VALUE"),
+    ] = msgspec.field(default_factory=dict)
+    inputs: Annotated[
+        list[str],
+        about("input as [NAME:]SHAPE[:DTYPE], such as 1x3x224x224; may be repeated", flag="--input", metavar="SHAPE"),
+    ] = msgspec.field(default_factory=list)
+    trust_pickle: Annotated[
+        bool,
+        about(
+            "load a pickle that can run any code; only for files you made yourself",
+            flag="--trust-pickle",
+            flag_only=True,
+        ),
+    ] = False
+
+
+class TargetConfig(_Section, frozen=True):
+    """How fast it has to be, where, and what that may cost."""
+
+    latency: Annotated[
+        str | int | float | None, about("latency budget, such as 30ms", flag="--target-latency", metavar="TIME")
+    ] = None
+    speedup: Annotated[str | int | float | None, about("latency budget as a factor, such as 2x", metavar="FACTOR")] = (
+        None
+    )
+    backends: Annotated[
+        list[str], about("runtime the model ships to; may be repeated", flag="--backend", metavar="NAME", min_length=1)
+    ] = msgspec.field(default_factory=lambda: ["onnxruntime", "openvino"])
+    threads: Annotated[int, about("threads the runtime may use", ge=1)] = 1
+    batch: Annotated[int, about("examples in one inference", ge=1)] = 1
+    precision: Annotated[Literal["f32", "bf16"], about("arithmetic of the runtime")] = "f32"
+    max_accuracy_drop: Annotated[
+        Points | None,
+        about("most points of accuracy that may be lost", metavar="POINTS"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        _ = self.latency_ms, self.speedup_factor  # both raise UsageError for what they cannot read
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The budget in ms, or None where none is set."""
+        return _parsed("latency", parse_latency, self.latency)
+
+    @property
+    def speedup_factor(self) -> float | None:
+        """The budget as a factor above 1, or None where none is set."""
+        return _parsed("speedup", parse_speedup, self.speedup)
+
+
+def _parsed(key: str, parse: Callable[[str], float], value: str | float | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return parse(str(value))
+    except UsageError as error:
+        raise UsageError(f"$.target.{key}: {error.message}", hint=error.hint) from error
+
+
+class DataConfig(_Section, frozen=True):
+    """What the model is recovered and judged with."""
+
+    source: Annotated[
+        str | None,
+        about("image folder, .npz with x and y, or pkg.mod:callable giving loaders", flag="--data", metavar="DATA"),
+    ] = None
+    metric: Annotated[str, about("top1, or pkg.mod:callable", metavar="NAME")] = "top1"
+    validation_share: Annotated[
+        float,
+        about("share kept for validation where the data has no split", ge=0.01, le=0.9),
+    ] = 0.1
+    mean: Annotated[list[float] | None, about("mean of a channel, subtracted; may be repeated", metavar="NUMBER")] = (
+        None
+    )
+    std: Annotated[
+        list[float] | None, about("deviation of a channel, divided by; may be repeated", metavar="NUMBER")
+    ] = None
+    augment: Annotated[Literal["none", "flip", "crop", "crop-flip"], about("augmentation of training images")] = "none"
+
+
+class PruningConfig(_Section, frozen=True):
+    """What may be taken away, and by which measure."""
+
+    criterion: Annotated[
+        str,
+        about(
+            "auto (taylor with data, l2 without), l1, l2, taylor or random",
+            flag="--criterion",
+            metavar="NAME",
+        ),
+    ] = "auto"
+    ignore: Annotated[
+        list[str],
+        about(
+            "pattern of parameters never pruned, such as 'head.*'; may be repeated",
+            flag="--ignore",
+            metavar="PATTERN",
+        ),
+    ] = msgspec.field(default_factory=list)
+    min_width: Annotated[float, about("smallest share of a group's channels that stays", gt=0, le=1)] = 0.1
+    step: Annotated[
+        Count | None,
+        about("widths are multiples of this; default: learned by measuring", flag="--channel-step"),
+    ] = None
+    rounds: Annotated[int, about("prune in this many rounds with recovery between them", ge=1)] = 1
+
+
+class TableConfig(_Section, frozen=True):
+    """How the latency table is measured."""
+
+    variants: Annotated[int, about("whole-model variants that are timed", ge=4)] = 24
+    rounds: Annotated[int, about("interleaved timings of each variant", flag="--table-rounds", ge=3)] = 15
+
+
+class RecoveryConfig(_Section, frozen=True):
+    """Fine-tuning of the pruned model, distilled from the dense one."""
+
+    epochs: Annotated[int, about("epochs of fine-tuning; 0 leaves the pruned weights", ge=0)] = 3
+    batch_size: Annotated[int, about("examples in a training batch", ge=1)] = 128
+    learning_rate: Annotated[float, about("peak learning rate", gt=0)] = 0.02
+    weight_decay: Annotated[float, about("weight decay", ge=0)] = 5e-4
+    optimizer: Annotated[Literal["sgd", "adamw"], about("optimizer")] = "sgd"
+    warmup_epochs: Annotated[float, about("epochs of rising learning rate", ge=0)] = 0.2
+    temperature: Annotated[float, about("softening of logits in distillation", gt=0)] = 3.0
+    distill_weight: Annotated[float, about("share of distillation in the loss; the rest is labels", ge=0, le=1)] = 0.7
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], about("arithmetic of training", flag="--training-precision")
+    ] = "auto"
+    max_steps: Annotated[Count | None, about("end fine-tuning after this many steps")] = None
+    workers: Annotated[int, about("processes that load data", ge=0)] = 0
+
+
+class ExportConfig(_Section, frozen=True):
+    """How the files are written."""
+
+    static: Annotated[bool, about("fix the batch in the exported files")] = False
+    opset: Annotated[int, about("ONNX operator set", ge=18)] = 20
+
+
+class VerificationConfig(_Section, frozen=True):
+    """How the result is proven."""
+
+    budget_seconds: Annotated[
+        float, about("most seconds of timing on one backend", flag="--verification-seconds", gt=0)
+    ] = 60.0
+    unstructured: Annotated[bool, about("build and time an unstructured twin of the same size")] = True
+
+
+class Config(_Section, frozen=True):
+    """Everything a run is told."""
+
+    model: ModelConfig = msgspec.field(default_factory=ModelConfig)
+    target: TargetConfig = msgspec.field(default_factory=TargetConfig)
+    data: DataConfig = msgspec.field(default_factory=DataConfig)
+    pruning: PruningConfig = msgspec.field(default_factory=PruningConfig)
+    table: TableConfig = msgspec.field(default_factory=TableConfig)
+    recovery: RecoveryConfig = msgspec.field(default_factory=RecoveryConfig)
+    export: ExportConfig = msgspec.field(default_factory=ExportConfig)
+    verification: VerificationConfig = msgspec.field(default_factory=VerificationConfig)
+    seed: Annotated[int, about("seed of everything random", ge=0)] = 0
+    output: Annotated[str, about("folder that run directories are made in", metavar="FOLDER")] = "runs"

@@ -1,0 +1,195 @@
+"""The run directory: one record a step, written whole, chained by the hashes of what it was made from.
+
+    with RunDirectory.create(Path("runs"), config) as run:
+        analysis = run.step(ANALYSIS, lambda: analyze(...), inputs=[MODEL])
+        plan = run.step(PLAN, lambda: plan_widths(...), inputs=[ANALYSIS])
+
+A step that has its record already is not computed again, which is all that resuming is.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from deployprune.codec import decode, encode, read_envelope
+from deployprune.config import Config, dump_config, parse_config
+from deployprune.errors import RunDirectoryError
+from deployprune.files import TEMPORARY_PREFIX, sha256_bytes, write_atomic
+from deployprune.lock import Lock
+from deployprune.provenance import hash_inputs, require_same
+from deployprune.records import LatencyTable
+from deployprune.steps import Step, find_step, table_step
+
+__all__ = ["RunDirectory"]
+
+T = TypeVar("T")
+CONFIG_FILE = "config.yaml"
+
+
+class RunDirectory:
+    """A folder of records, artifacts and the configuration they came from; made by one of the three class methods.
+
+    ``root`` is the folder and ``config`` the effective configuration. Only a run that was created or opened for
+    writing holds the lock; leaving the ``with`` block, or :meth:`close`, gives it back.
+    """
+
+    def __init__(self, root: Path, config: Config, lock: Lock | None) -> None:
+        self.root = root
+        self.config = config
+        self._lock = lock
+
+    @classmethod
+    def create(cls, folder: Path, config: Config) -> Self:
+        """Make a new run ``<model>-<date>-<hash of the configuration>`` in ``folder``."""
+        text = dump_config(config).encode()
+        date = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        root = _make_new(folder, f"{_model_name(config)}-{date}-{sha256_bytes(text)[:6]}")
+        lock = Lock(root)
+        write_atomic(root / CONFIG_FILE, text)
+        return cls(root, config, lock)
+
+    @classmethod
+    def open(cls, root: Path) -> Self:
+        """Open a run to go on with it.
+
+        Raises RunDirectoryError when another process has it, a record is damaged, or something that a record was
+        made from has changed. Records whose inputs are gone are removed, so that their steps are done again.
+        """
+        config = _read_config(root)
+        lock = Lock(root)
+        run = cls(root, config, lock)
+        try:
+            for leftover in root.rglob(f"{TEMPORARY_PREFIX}*"):
+                leftover.unlink()
+            run._check_chain()
+        except RunDirectoryError:
+            lock.release()
+            raise
+        return run
+
+    @classmethod
+    def view(cls, root: Path) -> Self:
+        """Open a run to read its records only: no lock, and nothing but the records has to be there."""
+        return cls(root, _read_config(root), None)
+
+    def path(self, name: str) -> Path:
+        """The place of an artifact such as ``export/model.onnx``; its folder is made."""
+        path = self.root / name
+        if self._lock is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def has(self, step: Step[Any]) -> bool:
+        """Whether the step has ended."""
+        return (self.root / step.filename).is_file()
+
+    def read(self, step: Step[T]) -> T:
+        """The step's record. Raises RunDirectoryError when it is missing or damaged."""
+        return decode(self._bytes_of(step.filename), step.kind, name=str(self.root / step.filename))
+
+    def find(self, step: Step[T]) -> T | None:
+        """The step's record, or None where the step has not ended."""
+        return self.read(step) if self.has(step) else None
+
+    def tables(self) -> dict[str, LatencyTable]:
+        """The latency tables that are there, by target key."""
+        prefix = table_step("").name
+        names = sorted(file.stem.removeprefix(prefix) for file in self.root.glob(f"{prefix}*.json"))
+        return {name: self.read(table_step(name)) for name in names}
+
+    def step(
+        self,
+        step: Step[T],
+        compute: Callable[[], T],
+        *,
+        inputs: Iterable[Step[Any]] = (),
+        files: Iterable[Path] = (),
+    ) -> T:
+        """The step's record: the stored one, or what ``compute`` gives, written before it is returned.
+
+        ``inputs`` are the steps and ``files`` the files (in the run or outside) that it is made from; the effective
+        configuration always is one. Raises RunDirectoryError when a stored record was made from other inputs.
+        """
+        hashes = self._hash_inputs(inputs, files)
+        if self.has(step):
+            require_same(self.root / step.filename, read_envelope(self._bytes_of(step.filename)).inputs, hashes)
+            return self.read(step)
+        record = compute()
+        self.write(step, record, hashes)
+        return record
+
+    def write(self, step: Step[T], record: T, inputs: dict[str, str] | None = None) -> None:
+        """Write the step's record with the hashes of its inputs. Raises RunDirectoryError on a full disk."""
+        write_atomic(self.root / step.filename, encode(record, inputs))
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        """The run itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Give the lock back."""
+        self.close()
+
+    def _hash_inputs(self, inputs: Iterable[Step[Any]], files: Iterable[Path]) -> dict[str, str]:
+        records = (self.root / step.filename for step in inputs)
+        return hash_inputs(self.root, [self.root / CONFIG_FILE, *records, *files])
+
+    def _check_chain(self) -> None:
+        for file in sorted(self.root.glob("[0-9][0-9]-*.json")):
+            known = find_step(file.stem)
+            if known is None:
+                raise RunDirectoryError(f"{file} is no step's record", hint="move it out of the run directory")
+            self.read(known)
+            stored = read_envelope(file.read_bytes()).inputs
+            gone = [name for name in stored if find_step(Path(name).stem) and not (self.root / name).exists()]
+            if gone:
+                file.unlink()
+                continue
+            require_same(file, stored, hash_inputs(self.root, [self.root / name for name in stored]))
+
+    def _bytes_of(self, filename: str) -> bytes:
+        try:
+            return (self.root / filename).read_bytes()
+        except OSError as error:
+            raise RunDirectoryError(f"cannot read {self.root / filename}: {error.strerror}") from error
+
+
+def _read_config(root: Path) -> Config:
+    path = root / CONFIG_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{root} is not a run directory: {CONFIG_FILE} cannot be read ({error.strerror})",
+            hint="name the folder that compress made, such as runs/model-20260102-101500-1a2b3c",
+        ) from error
+    return parse_config(text, str(path))
+
+
+def _model_name(config: Config) -> str:
+    stem = Path((config.model.source or "model").rpartition(":")[2]).stem
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", stem).strip("-.") or "model"
+
+
+def _make_new(folder: Path, name: str) -> Path:
+    """A folder that was not there before: two runs that begin in the same second get two folders."""
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        root = folder / f"{name}{suffix}"
+        try:
+            root.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunDirectoryError(f"cannot make the run directory {root}: {error.strerror}") from error
+        return root
+    raise RunDirectoryError(f"too many runs named {name} in {folder}", hint="name another folder with --output")

@@ -1,0 +1,145 @@
+"""Where a setting comes from, which one wins, and what is refused with its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployprune.config import (
+    Config,
+    command_line,
+    config_settings,
+    dump_config,
+    environment_name,
+    load_config,
+    parse_config,
+    require_target,
+)
+from deployprune.errors import UsageError
+
+
+def load(
+    flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None, path: Path | None = None
+) -> Config:
+    return load_config(path, flags or {}, environ or {})
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "deployprune.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "recovery: {epochs: 1, batch_size: 10, learning_rate: 1e-3}\nseed: 4")
+    environ = {"DEPLOYPRUNE_RECOVERY_EPOCHS": "2", "DEPLOYPRUNE_RECOVERY_BATCH_SIZE": "20"}
+    config = load({"recovery.epochs": 3}, environ, path)
+    assert (config.recovery.epochs, config.recovery.batch_size, config.seed) == (3, 20, 4)
+    assert config.recovery.learning_rate == 1e-3
+
+
+def test_the_file_of_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "seed: 7")
+    monkeypatch.chdir(tmp_path)
+    assert load().seed == 7
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"recovery.epoch": 1}, r"\$\.recovery\.epoch: unknown key, did you mean `epochs`\?"),
+        ({"recoveri.epochs": 1}, r"\$\.recoveri: unknown key, did you mean `recovery`\?"),
+        ({"recovery.epochs": -1}, r"\$\.recovery\.epochs: expected `int` >= 0"),
+        ({"recovery.epochs": "many"}, r"\$\.recovery\.epochs: expected `int`"),
+        ({"target.latency": "30"}, r"\$\.target\.latency: .*not a time"),
+        ({"target.speedup": "0.5x"}, r"\$\.target\.speedup: .*not a factor"),
+        ({"target.backends": []}, r"\$\.target\.backends"),
+        ({"target.max_accuracy_drop": -1}, r"\$\.target\.max_accuracy_drop"),
+        ({"recovery.optimizer": "adam"}, r"\$\.recovery\.optimizer"),
+        ({"recovery": 3}, r"\$\.recovery: expected `object`"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path(flags: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError, match=f"^command line: {expected}"):
+        load(flags)
+
+
+def test_an_error_in_the_file_names_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "recovery: {epoch: 3}")
+    with pytest.raises(UsageError, match=r"deployprune\.yaml: \$\.recovery\.epoch: unknown key, did you mean `epochs`"):
+        load(path=path)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a: [1", "not valid YAML"), ("- 1", "expected sections")])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        load(path=write(tmp_path, text))
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the configuration .*none\.yaml"):
+        load(path=tmp_path / "none.yaml")
+
+
+def test_a_mistyped_environment_variable_is_not_ignored() -> None:
+    with pytest.raises(UsageError, match=r"DEPLOYPRUNE_RECOVERY_EPOCH: .*did you mean `epochs`"):
+        load(environ={"DEPLOYPRUNE_RECOVERY_EPOCH": "3"})
+
+
+def test_trusting_pickles_is_a_flag_only(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\$\.model\.trust_pickle may not be set here"):
+        load(path=write(tmp_path, "model: {trust_pickle: true}"))
+    with pytest.raises(UsageError, match=r"\$\.model\.trust_pickle may not be set here"):
+        load(environ={"DEPLOYPRUNE_MODEL_TRUST_PICKLE": "true"})
+    trusted = load({"model.trust_pickle": True})
+    assert trusted.model.trust_pickle
+    assert "trust" not in dump_config(trusted)
+
+
+def test_lists_mappings_and_truth_values_can_stand_in_the_environment() -> None:
+    environ = {
+        "DEPLOYPRUNE_TARGET_BACKENDS": "fake, onnxruntime",
+        "DEPLOYPRUNE_MODEL_ARCH_KWARGS": "{width: 16, name: a}",
+        "DEPLOYPRUNE_EXPORT_STATIC": "true",
+        "DEPLOYPRUNE_DATA_MEAN": "0.5,0.25",
+    }
+    config = load(environ=environ)
+    assert config.target.backends == ["fake", "onnxruntime"]
+    assert config.model.arch_kwargs == {"width": 16, "name": "a"}
+    assert config.export.static
+    assert config.data.mean == [0.5, 0.25]
+
+
+def test_a_budget_of_a_higher_place_replaces_the_lower_one(tmp_path: Path) -> None:
+    config = load({"target.speedup": "2x"}, path=write(tmp_path, "target: {latency: 30ms, threads: 2}"))
+    assert (config.target.latency_ms, config.target.speedup_factor, config.target.threads) == (None, 2.0, 2)
+    require_target(config)
+
+
+def test_compress_needs_exactly_one_budget() -> None:
+    with pytest.raises(UsageError, match="no latency budget"):
+        require_target(load())
+    with pytest.raises(UsageError, match="both"):
+        require_target(load({"target.speedup": 2, "target.latency": "30ms"}))
+
+
+def test_the_written_configuration_reads_back_equal() -> None:
+    config = load({"target.latency": "30ms", "model.arch_kwargs": {"depth": 20}, "pruning.ignore": ["head.*"]})
+    assert parse_config(dump_config(config), "config.yaml") == config
+
+
+def test_the_command_line_names_what_differs_from_the_defaults() -> None:
+    flags = {"model.source": "my model.pt", "target.speedup": "2x", "verification.unstructured": False, "seed": 3}
+    words = command_line(load({**flags, "model.arch_kwargs": {"depth": 20}, "export.static": True}))
+    assert " ".join(words) == (
+        "deployprune compress 'my model.pt' --arch-arg depth=20 --speedup 2x --static --no-unstructured --seed 3"
+    )
+
+
+def test_every_setting_has_help_and_names_of_its_own() -> None:
+    settings = config_settings()
+    assert all(setting.help for setting in settings)
+    assert len({setting.flag for setting in settings}) == len(settings)
+    assert len({environment_name(setting) for setting in settings}) == len(settings)
