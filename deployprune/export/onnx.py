@@ -13,6 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import OutputKind, TensorArgument
 
 from deployprune.errors import ExportError, UsageError
 from deployprune.export.denormals import flush_denormals
@@ -121,7 +122,10 @@ def _output_names(
 ) -> list[str] | None:
     with torch.inference_mode():
         names = list(named_outputs(module(*example_inputs)))
-    if len(names) != len(program.graph_signature.user_outputs):
+    specs = program.graph_signature.output_specs
+    if len(names) != sum(
+        spec.kind is OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument) for spec in specs
+    ):
         return None  # outputs of a kind that only the exporter can flatten keep its names
     taken = {*input_names, *program.state_dict}
     return [f"{name}_output" if name in taken else name for name in names]
@@ -130,7 +134,7 @@ def _output_names(
 def _write(model: onnx.ModelProto, path: Path, *, large: bool) -> None:
     with staged(path) as place:
         if large:
-            onnx.save(model, place, save_as_external_data=True, location=f"{path.name}.data", size_threshold=0)
+            onnx.save(model, place, save_as_external_data=True, location=f"{path.name}.data")
         else:
             place.write_bytes(model.SerializeToString(deterministic=True))
         try:

@@ -74,9 +74,7 @@ def _difference(expected: np.ndarray, actual: np.ndarray, where: str) -> tuple[f
         raise ParityError(f"{where} cannot be checked: the model itself gives no finite value")
     if not np.array_equal(expected[~finite], actual[~finite], equal_nan=True) or not np.isfinite(actual[finite]).all():
         return sys.float_info.max, 1.0  # finite, for a record is JSON
-    return float(np.abs(expected - actual, where=finite, out=np.zeros_like(expected)).max()), float(
-        np.abs(expected[finite]).max()
-    )
+    return float(np.abs(expected[finite] - actual[finite]).max()), float(np.abs(expected[finite]).max())
 
 
 def _trial_inputs(
@@ -86,15 +84,15 @@ def _trial_inputs(
     if len(specs) != len(example_inputs):
         raise ParityError(f"the file has {len(specs)} inputs, the model {len(example_inputs)}")
     pairs = list(zip(example_inputs, specs, strict=True))
-    yield tuple(_with_batch(example.cpu(), spec) for example, spec in pairs)
+    yield tuple(_with_batch(example.detach().cpu(), spec) for example, spec in pairs)
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield tuple(_random_like(example.cpu(), spec, generator) for example, spec in pairs)
+        yield tuple(_random_like(example.detach().cpu(), spec, generator) for example, spec in pairs)
 
 
 def _with_batch(example: Tensor, spec: InputSpec) -> Tensor:
     if tuple(example.shape) == spec.shape:
-        return example
+        return example.contiguous()
     rows = torch.arange(spec.shape[0]) % example.shape[0]
     return example[rows]
 

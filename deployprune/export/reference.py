@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ def evaluation_copy(module: nn.Module) -> nn.Module:
 
     A program out of ``torch.export`` has its modes baked in and refuses ``eval()``: it is taken as it was captured.
     """
-    duplicate = copy.deepcopy(module)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # torch copies its own deprecated class
+        duplicate = copy.deepcopy(module)
     try:
         return duplicate.eval()
     except NotImplementedError:
