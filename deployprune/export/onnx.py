@@ -26,6 +26,12 @@ __all__ = ["OnnxExport", "export_onnx"]
 # A protobuf message ends at 2 GiB; the graph itself needs a little of that.
 SINGLE_FILE_BYTES = 2**31 - 2**26
 
+_CHATTER = {  # logger: how the lines begin that mean nothing to a user
+    "torch.onnx._internal.exporter._registration": "torchvision is not installed",
+    "onnxscript.optimizer._constant_folding": "Evaluation failed",
+    "onnx_ir.passes.common.initializer_deduplication": "Skipped deduplication",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxExport:
@@ -114,6 +120,10 @@ def _translate(
         ) from error
     if exported is None:
         raise ExportError("the ONNX exporter gave no program")
+    for node in exported.model.graph.all_nodes():
+        for value in node.outputs:  # the exporter may have called an inner value like an output
+            if value.name in (output_names or ()) and not value.is_graph_output():
+                value.name = f"{value.name}_inner"
     return exported.model_proto
 
 
@@ -160,15 +170,17 @@ def _first_line(error: Exception) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what the exporter says on every run; whether the file is right is for parity to say."""
-    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    loggers = [logging.getLogger(name) for name in _CHATTER]
 
     def keep(record: logging.LogRecord) -> bool:
-        return "torchvision is not installed" not in record.getMessage()
+        return not record.getMessage().startswith(_CHATTER[record.name])
 
-    registration.addFilter(keep)
+    for logger in loggers:
+        logger.addFilter(keep)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        registration.removeFilter(keep)
+        for logger in loggers:
+            logger.removeFilter(keep)

@@ -45,6 +45,19 @@ class TwoInTwoOut(nn.Module):
         return {"logits": logits, "skipped": None, "weight": weight + 1}
 
 
+class NamesInTheWay(nn.Module):
+    """Outputs called like parameters and like the exporter's own inner values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        hidden = self.linear(x)
+        positive = hidden.relu() * 2
+        return {"relu": positive.sin(), "linear": positive, "mul": hidden * 3, "linear.bias": hidden}
+
+
 class BatchOfTwo(nn.Module):
     """A model that only ever runs at the batch it was written for."""
 
@@ -113,6 +126,14 @@ def test_names_of_inputs_and_of_dictionary_outputs_are_kept(tmp_path: Path) -> N
     logits, weights = run(result.path, ids.numpy(), weight.numpy())
     torch.testing.assert_close(torch.from_numpy(logits), expected["logits"].detach())
     torch.testing.assert_close(torch.from_numpy(weights), expected["weight"])
+
+
+def test_names_of_outputs_win_over_inner_values(tmp_path: Path) -> None:
+    model, x = NamesInTheWay(), torch.randn(2, 4)
+    result = export_onnx(model, (x,), tmp_path / "m.onnx", input_names=["x"])
+    assert result.outputs == ("relu", "linear", "mul", "linear.bias_output")
+    for actual, expected in zip(run(result.path, x.numpy()), model(x).values(), strict=True):
+        torch.testing.assert_close(torch.from_numpy(actual), expected.detach())
 
 
 @pytest.mark.parametrize("dynamic", [True, False])
