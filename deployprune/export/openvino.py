@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-import openvino as ov
-
+from deployprune.backends.openvino import load_openvino
 from deployprune.errors import ExportError
 from deployprune.export.staging import staged
 
@@ -17,9 +17,10 @@ def export_openvino(onnx_path: Path, xml_path: Path) -> None:
     """Write the model of ``onnx_path`` as ``xml_path`` and its ``.bin`` beside it.
 
     The file is read by the runtime itself: ``openvino.convert_model`` would report its use to its makers.
-    Raises ExportError when OpenVINO cannot read the file or its IR cannot be written whole.
+    Raises BackendUnavailableError without OpenVINO, ExportError when it cannot read the file or write its IR whole.
     """
-    core = ov.Core()
+    openvino = load_openvino()
+    core = openvino.Core()
     try:
         model = core.read_model(onnx_path)
         _name_by_position(model)
@@ -27,7 +28,7 @@ def export_openvino(onnx_path: Path, xml_path: Path) -> None:
         raise ExportError(f"OpenVINO cannot read {onnx_path}: {error}") from error
     with staged(xml_path) as place:
         try:
-            ov.save_model(model, place, compress_to_fp16=False)
+            openvino.save_model(model, place, compress_to_fp16=False)
             core.read_model(place)  # a short write raises nothing: only reading it back tells
         except RuntimeError as error:
             raise ExportError(
@@ -35,7 +36,7 @@ def export_openvino(onnx_path: Path, xml_path: Path) -> None:
             ) from error
 
 
-def _name_by_position(model: ov.Model) -> None:
+def _name_by_position(model: Any) -> None:
     """Rename nodes that OpenVINO named by a counter of the process, so that equal models give equal files."""
     for position, node in enumerate(model.get_ordered_ops()):
         kind = node.get_type_name()

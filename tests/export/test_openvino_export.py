@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from torch import nn
 
+from deployprune.backends.openvino import load_openvino
 from deployprune.errors import ExportError
 from deployprune.export.artifact import file_artifact
 from deployprune.export.onnx import export_onnx
@@ -21,6 +21,7 @@ def test_ir_keeps_float32_weights_names_and_outputs(tmp_path: Path) -> None:
     export_onnx(model, (x,), tmp_path / "m.onnx", input_names=["image"])
     export_openvino(tmp_path / "m.onnx", tmp_path / "ir" / "m.xml")
 
+    ov = load_openvino()
     core = ov.Core()
     core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     read = core.read_model(tmp_path / "ir" / "m.xml")
