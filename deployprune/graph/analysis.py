@@ -1,0 +1,132 @@
+"""The door of the graph layer: analyse a module once, then prune it as often as wanted, each time with proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from deployprune.errors import ParityError, UnsupportedModelError, UsageError
+from deployprune.graph.capture import capture, flatten_outputs
+from deployprune.graph.grouping import GroupedUnits, describe, group_units
+from deployprune.graph.proof import TOLERANCE, difference, prove
+from deployprune.graph.propagate import LabelledGraph, propagate
+from deployprune.graph.removal import Removal, kept_parameters
+from deployprune.graph.shrink import Attributes, candidates
+from deployprune.graph.surgery import prune_graph
+from deployprune.graph.units import Constraints
+from deployprune.records import Analysis, Proof
+
+__all__ = ["GraphAnalysis", "PrunedModel", "analyze"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunedModel:
+    """A pruned model and why it may be trusted.
+
+    ``module`` is callable like the original: the user's own class where it could be shrunk, else the captured graph
+    (``proof.product`` says which). ``kept`` is ``{parameter name: {dim: kept indices}}``, ``widths`` the units left per
+    group, ``attributes`` the sizes that were changed on the user's modules.
+    """
+
+    module: nn.Module
+    kept: dict[str, dict[int, tuple[int, ...]]]
+    attributes: Attributes
+    widths: dict[str, int]
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class GraphAnalysis:
+    """A labelled model: ``record`` is the plain description, :meth:`prune` the way to smaller models."""
+
+    module: nn.Module
+    graph: LabelledGraph
+    units: GroupedUnits
+    record: Analysis
+
+    def removal(self, kept: Mapping[str, Sequence[int]]) -> Removal:
+        """The removal that leaves the units of these indices in each group (groups not named stay whole).
+
+        Raises UsageError for an unknown group or for a choice that leaves a tensor empty.
+        """
+        known = {group.name for group in self.record.groups}
+        for name in kept:
+            if name not in known:
+                raise UsageError(f"no channel group is called {name!r}", hint="list them with `deployprune inspect`")
+        gone: set[int] = set()
+        for name, indices in kept.items():
+            stay = set(indices)
+            gone.update(
+                atom for index, unit in enumerate(self.units[name]) if index not in stay for atom in unit.atoms
+            )
+        closed = Constraints(self.graph.atoms).close(gone) if gone else frozenset[int]()
+        if closed is None:
+            raise UsageError("this choice of units leaves a tensor without channels", hint="keep at least one unit")
+        return Removal(self.graph, np.fromiter(sorted(closed), dtype=np.int64))
+
+    def prune(self, kept: Mapping[str, Sequence[int]], *, trials: int = 2, seed: int = 0) -> PrunedModel:
+        """Remove all units but those of ``kept``, and prove the result.
+
+        Raises ParityError when the pruned model differs from the masked twin: a mistake in a rule, never shipped.
+        """
+        removal = self.removal(kept)
+        pruned = prune_graph(removal)
+        module, attributes = self._shrink(removal, pruned)
+        proof = prove(removal, pruned, module, trials=trials, seed=seed)
+        if not proof.relative_difference <= TOLERANCE:
+            raise ParityError(
+                f"the pruned model differs from its masked twin by {proof.relative_difference:.1e} (limit {TOLERANCE:.0e})",
+                hint="this is a mistake in deployprune, not in your model: please report it; `ignore` can leave the group out",
+            )
+        widths = {group.name: len(set(kept.get(group.name, range(group.size)))) for group in self.record.groups}
+        return PrunedModel(
+            module=pruned if module is None else module,
+            kept=kept_parameters(removal),
+            attributes=attributes,
+            widths=widths,
+            proof=proof,
+        )
+
+    def prune_shapes(self, kept: Mapping[str, Sequence[int]]) -> fx.GraphModule:
+        """The pruned graph alone, without proof: for timing a variant, never for shipping."""
+        return prune_graph(self.removal(kept))
+
+    def _shrink(self, removal: Removal, pruned: fx.GraphModule) -> tuple[nn.Module | None, Attributes]:
+        """The user's own module where a shrunk copy of it computes what the pruned graph does."""
+        if isinstance(self.module, fx.GraphModule):
+            return None, {}
+        inputs = self.graph.captured.inputs
+        with torch.no_grad():
+            expected = flatten_outputs(pruned(*inputs))
+            for module, attributes in candidates(self.module, removal):
+                module.eval()
+                try:
+                    outputs = flatten_outputs(module(*inputs))
+                except Exception:  # noqa: S112 - a forward with sizes that are not attributes: the graph is shipped
+                    continue
+                if difference(outputs, expected) <= TOLERANCE * 10:
+                    module.train(self.module.training)
+                    return module, attributes
+        return None, {}
+
+
+def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str] = ()) -> GraphAnalysis:
+    """Capture ``module`` on example ``inputs`` (dimension 0 is the batch), label it and find its channel groups.
+
+    Raises UnsupportedModelError where the model cannot be captured, or has nothing that can be pruned.
+    """
+    graph = propagate(capture(module, inputs))
+    units = group_units(graph)
+    record = describe(graph, units, ignore=ignore)
+    if not record.groups:
+        reasons = "; ".join(f"{item.op} at {item.location}" for item in record.frozen[:3])
+        raise UnsupportedModelError(
+            "nothing in this model can be pruned" + (f": frozen by {reasons}" if reasons else ""),
+            hint="`deployprune inspect` lists what is frozen and why",
+        )
+    return GraphAnalysis(module, graph, units, record)

@@ -1,0 +1,130 @@
+"""The proof that runs on every pruning: the pruned model computes what the masked twin computes.
+
+Parameters are drawn anew for it, batch statistics and biases above all, so that nothing is equal by being zero; and it
+is checked that the mask changed the output, since a check that cannot fail is none.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from deployprune.graph.capture import flatten_outputs
+from deployprune.graph.removal import Removal, kept_parameters
+from deployprune.graph.rules import operation_name
+from deployprune.graph.surgery import slice_parameter
+from deployprune.graph.twin import MaskedTwin
+from deployprune.records import Proof
+
+__all__ = ["TOLERANCE", "difference", "prove", "random_inputs"]
+
+TOLERANCE = 1e-5
+
+State = dict[str, torch.Tensor]
+
+
+def prove(removal: Removal, pruned: fx.GraphModule, eager: nn.Module | None, *, trials: int = 2, seed: int = 0) -> Proof:
+    """Compare the pruned graph, and the shrunk module where there is one, with the masked twin on random draws.
+
+    The arithmetic is double where the model allows it, so that a difference is a mistake and not rounding.
+    """
+    worst, changed, product = 0.0, False, "graph" if eager is None else "eager"
+    for trial in range(trials):
+        for dtype in (torch.float64, torch.float32):
+            try:
+                gap, moved = _trial(removal, pruned, eager, seed + trial, dtype)
+                break
+            except RuntimeError:  # a model that casts inside its forward cannot run in double
+                if dtype is torch.float32:
+                    raise
+        worst, changed = max(worst, gap), changed or moved
+    return Proof(relative_difference=worst, mask_changed_output=changed, product=product, trials=trials)
+
+
+def _trial(
+    removal: Removal, pruned: fx.GraphModule, eager: nn.Module | None, seed: int, dtype: torch.dtype
+) -> tuple[float, bool]:
+    generator = torch.Generator().manual_seed(seed)
+    dense = copy.deepcopy(removal.graph.captured.module).to(dtype)
+    state = _random_state(dense, generator)
+    kept = kept_parameters(removal)
+    inputs = random_inputs(removal.graph.captured.inputs, generator, dtype)
+    with torch.no_grad():
+        _load(dense, state, {})
+        reference = flatten_outputs(dense(*inputs))
+        small = copy.deepcopy(pruned).to(dtype)
+        _load(small, state, kept)
+        twin = MaskedTwin(dense, removal, small)
+        expected = flatten_outputs(twin.run(*inputs))
+        gap = difference(flatten_outputs(small(*inputs)), expected)
+        if eager is not None:
+            own = copy.deepcopy(eager).to(dtype)
+            _load(own, state, kept)
+            gap = max(gap, difference(flatten_outputs(own(*inputs)), expected))
+    return gap, difference(reference, expected) > 100 * torch.finfo(dtype).eps
+
+
+def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> float:
+    """The largest absolute difference relative to the largest expected value; infinite where shapes differ."""
+    if len(left) != len(right) or any(a.shape != b.shape for a, b in zip(left, right, strict=True)):
+        return float("inf")
+    worst = 0.0
+    for a, b in zip(left, right, strict=True):
+        if a.numel():
+            gap = (a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-12)
+            worst = max(worst, float("inf") if bool(gap.isnan()) else float(gap))
+    return worst
+
+
+def random_inputs(examples: tuple[Any, ...], generator: torch.Generator, dtype: torch.dtype) -> tuple[Any, ...]:
+    """Normal noise in place of real-valued inputs; whole numbers keep their values, which may be indices."""
+    return tuple(
+        torch.randn(x.shape, generator=generator, dtype=dtype)
+        if isinstance(x, torch.Tensor) and x.is_floating_point()
+        else x
+        for x in examples
+    )
+
+
+def _random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
+    variances = {
+        str(node.args[4].target)
+        for node in module.graph.nodes
+        if node.op == "call_function" and hasattr(node.target, "_schema") and operation_name(node.target) == "batch_norm"
+        if isinstance(node.args[4], fx.Node)
+    }
+    state: State = {}
+    drawn: dict[int, torch.Tensor] = {}  # a tensor under two names is drawn once
+    for name, tensor in _tensors(module).items():
+        if not tensor.is_floating_point():
+            continue
+        if id(tensor) in drawn:
+            state[name] = drawn[id(tensor)]
+            continue
+        noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
+        if name in variances:
+            state[name] = 0.5 + noise
+        elif tensor.ndim <= 1:
+            scale = tensor.abs().mean().clamp_min(0.1) if tensor.numel() else 0.1
+            state[name] = tensor + scale * (noise - 0.5)
+        else:
+            state[name] = tensor.clone()
+        drawn[id(tensor)] = state[name]
+    return state
+
+
+def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+
+
+def _load(module: nn.Module, state: State, kept: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
+    for name, tensor in _tensors(module).items():
+        if name in state:
+            tensor.data = slice_parameter(state[name], kept.get(name, {}))

@@ -1,0 +1,184 @@
+"""Label propagation: the dense graph runs once, and every operation's rule passes the labels on.
+
+An operation without a rule freezes its operands, and is reported: a model is never pruned on a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from deployprune.graph.capture import Captured, location_of, module_of
+from deployprune.graph.labels import KEEP, Atoms, Labels
+from deployprune.graph.rules import Call, Rule, Value, operation_name, rule_for
+from deployprune.graph.rules.base import argument_names
+
+__all__ = ["LabelledGraph", "Opaque", "bind", "propagate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """An operation that froze its operands: its name, why, where it stands, and the parameters that this froze."""
+
+    op: str
+    reason: str
+    location: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class LabelledGraph:
+    """The captured graph with the labels of every node (a list where a node has several results).
+
+    ``parameters`` are keyed by their state-dict name; ``constants`` holds the values of nodes that no input reaches
+    and that are whole numbers: the indices that a rewrite needs.
+    """
+
+    captured: Captured
+    atoms: Atoms
+    nodes: dict[str, Labels | list[Labels]] = field(default_factory=dict)
+    parameters: dict[str, Labels] = field(default_factory=dict)
+    constants: dict[str, torch.Tensor] = field(default_factory=dict)
+    opaque: list[Opaque] = field(default_factory=list)
+
+    def results(self, node: fx.Node) -> list[Labels]:
+        """The labels of all results of a node; none where it gives no tensor."""
+        labels = self.nodes.get(node.name, [])
+        return labels if isinstance(labels, list) else [labels]
+
+
+def propagate(captured: Captured) -> LabelledGraph:
+    """Run the captured graph on its example inputs and label every tensor in it."""
+    graph = LabelledGraph(captured, Atoms())
+    with torch.no_grad():
+        _Propagator(graph).run(*captured.inputs)
+    return graph
+
+
+def bind(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by the names of the operation's schema, defaults filled in."""
+    bound = {argument.name: argument.default_value for argument in op._schema.arguments if argument.has_default_value()}
+    bound.update(zip(argument_names(op), args, strict=False))
+    return {**bound, **kwargs}
+
+
+class _Propagator(fx.Interpreter):
+    def __init__(self, graph: LabelledGraph) -> None:
+        super().__init__(graph.captured.module)
+        self.labelled = graph
+        self._owners: dict[int, str] = {}
+        self._free: set[str] = set()
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.op == "placeholder":
+            if isinstance(result, torch.Tensor):
+                self.labelled.nodes[n.name] = Labels(tuple(result.shape))
+        elif n.op == "get_attr":
+            self._label_attribute(n, result)
+        elif n.op == "output":
+            self._freeze_outputs(n)
+        else:
+            self._label_call(n, result)
+        return result
+
+    def _label_attribute(self, node: fx.Node, value: Any) -> None:
+        if not isinstance(value, torch.Tensor):
+            return
+        self._free.add(node.name)
+        if not value.is_floating_point():
+            self.labelled.nodes[node.name] = Labels(tuple(value.shape))
+            self.labelled.constants[node.name] = value
+            return
+        # One tensor under two names is one set of axes.
+        owner = self._owners.setdefault(id(value), str(node.target))
+        if owner not in self.labelled.parameters:
+            self.labelled.parameters[owner] = self.labelled.atoms.parameter(value.shape)
+        self.labelled.parameters[str(node.target)] = self.labelled.parameters[owner]
+        self.labelled.nodes[node.name] = self.labelled.parameters[owner]
+
+    def _freeze_outputs(self, node: fx.Node) -> None:
+        for source in node.all_input_nodes:
+            for labels in self.labelled.results(source):
+                self.labelled.atoms.freeze_labels(labels)
+
+    def _label_call(self, node: fx.Node, result: Any) -> None:
+        constant = all(source.name in self._free for source in node.all_input_nodes)
+        if constant:
+            self._free.add(node.name)
+        if _is_getitem(node):
+            labels = self.labelled.nodes.get(node.args[0].name)  # type: ignore[union-attr]
+            if isinstance(labels, list):
+                self.labelled.nodes[node.name] = labels[node.args[1]]  # type: ignore[index]
+            return
+        if not _holds_tensor(result):
+            return
+        if constant and isinstance(result, torch.Tensor) and not result.is_floating_point():
+            self.labelled.constants[node.name] = result
+        rule = rule_for(node.target)
+        if rule is None:
+            self._freeze_call(node, result, "no rule for this operation")
+            return
+        try:
+            labels = self._apply(rule, node, result)
+        except (ArithmeticError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            self._freeze_call(node, result, f"its rule does not cover this call ({type(error).__name__}: {error})")
+            return
+        self.labelled.nodes[node.name] = labels
+
+    def _apply(self, rule: Rule, node: fx.Node, result: Any) -> Labels | list[Labels]:
+        args, kwargs = self.fetch_args_kwargs_from_env(node)
+        values = bind(node.target, args, kwargs)
+        literal = bind(node.target, node.args, dict(node.kwargs))
+        arguments = {name: self._wrap(value, literal.get(name)) for name, value in values.items()}
+        return rule.labels(Call(self.labelled.atoms, node.target, arguments, result, literal))
+
+    def _wrap(self, value: Any, source: Any) -> Any:
+        if isinstance(source, fx.Node) and isinstance(value, torch.Tensor):
+            labels = self.labelled.nodes[source.name]
+            if isinstance(labels, list):
+                raise TypeError("a result with several tensors where one is needed")
+            return Value(labels, value, source.name in self._free)
+        if isinstance(source, list | tuple) and isinstance(value, list | tuple):
+            return [self._wrap(item, given) for item, given in zip(value, source, strict=True)]
+        return value
+
+    def _freeze_call(self, node: fx.Node, result: Any, reason: str) -> None:
+        frozen = [labels for source in node.all_input_nodes for labels in self.labelled.results(source)]
+        name = operation_name(node.target) if hasattr(node.target, "_schema") else str(node.target)
+        parameters = self._parameters_of(frozen)
+        if parameters:
+            place = location_of(node) or module_of(node)
+            self.labelled.opaque.append(Opaque(name, reason, place, parameters))
+        for labels in frozen:
+            self.labelled.atoms.freeze_labels(labels)
+        if isinstance(result, torch.Tensor):
+            self.labelled.nodes[node.name] = Labels(tuple(result.shape))
+        else:
+            shapes = [tuple(x.shape) if isinstance(x, torch.Tensor) else () for x in result]
+            self.labelled.nodes[node.name] = [Labels(shape) for shape in shapes]
+
+
+    def _parameters_of(self, frozen: list[Labels]) -> tuple[str, ...]:
+        """The parameters that share an atom, not frozen before, with these labels."""
+        find = self.labelled.atoms.find
+        atoms = {atom for labels in frozen for layer in labels.layers for atom in find(layer.ids).ravel().tolist()}
+        atoms.discard(KEEP)
+        return tuple(
+            name
+            for name, labels in self.labelled.parameters.items()
+            if any(not atoms.isdisjoint(find(layer.ids).tolist()) for layer in labels.layers)
+        )
+
+
+def _is_getitem(node: fx.Node) -> bool:
+    return getattr(node.target, "__name__", "") == "getitem" and isinstance(node.args[0], fx.Node)
+
+
+def _holds_tensor(result: Any) -> bool:
+    if isinstance(result, torch.Tensor):
+        return True
+    return isinstance(result, tuple | list) and any(isinstance(item, torch.Tensor) for item in result)

@@ -1,0 +1,61 @@
+"""A removal: a legal set of removed atoms, and what it leaves of every tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from deployprune.graph.labels import Ids, Labels
+from deployprune.graph.propagate import LabelledGraph
+
+__all__ = ["Keep", "Removal", "compact", "kept_parameters", "mask"]
+
+Keep = torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The representatives of all removed atoms of one labelled graph."""
+
+    graph: LabelledGraph
+    removed: Ids
+
+    def keeps(self, labels: Labels) -> list[Keep]:
+        """Per dimension the sorted indices that stay, or None where all do."""
+        kept = [np.ones(size, dtype=bool) for size in labels.shape]
+        for layer in labels.layers:
+            gone = np.isin(self.graph.atoms.find(layer.ids), self.removed)
+            for axis, dim in enumerate(layer.dims):
+                rest = tuple(a for a in range(gone.ndim) if a != axis)
+                kept[dim] &= ~gone.all(axis=rest)
+        return [None if stay.all() else torch.from_numpy(np.flatnonzero(stay)) for stay in kept]
+
+
+def kept_parameters(removal: Removal) -> dict[str, dict[int, tuple[int, ...]]]:
+    """What stays of every parameter and buffer that loses something: ``{name: {dim: indices}}``."""
+    kept: dict[str, dict[int, tuple[int, ...]]] = {}
+    for name, labels in removal.graph.parameters.items():
+        dims = {dim: tuple(keep.tolist()) for dim, keep in enumerate(removal.keeps(labels)) if keep is not None}
+        if dims:
+            kept[name] = dims
+    return kept
+
+
+def compact(tensor: torch.Tensor, keeps: list[Keep]) -> torch.Tensor:
+    """The part of a dense tensor that stays."""
+    for dim, keep in enumerate(keeps):
+        if keep is not None:
+            tensor = tensor.index_select(dim, keep)
+    return tensor
+
+
+def mask(tensor: torch.Tensor, keeps: list[Keep]) -> torch.Tensor:
+    """A dense tensor with zeros where it is removed."""
+    for dim, keep in enumerate(keeps):
+        if keep is not None:
+            line = torch.zeros(tensor.shape[dim], dtype=tensor.dtype)
+            line[keep] = 1
+            tensor = tensor * line.reshape([-1 if d == dim else 1 for d in range(tensor.ndim)])
+    return tensor

@@ -1,0 +1,85 @@
+"""Batch, layer, group and RMS normalisation: affine parameters meet the channels they scale."""
+
+from __future__ import annotations
+
+import torch
+
+from deployprune.graph.labels import Labels, Span
+from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, place, settle, span_of
+
+__all__ = ["RULES"]
+
+_PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
+
+
+def _affine(call: Call, x: Value, names: tuple[str, ...], first: int) -> Labels:
+    """``x`` met by the vectors of these names, the first of their dimensions being ``x``'s dimension ``first``."""
+    same = {dim: dim for dim in range(x.ndim)}
+    span = span_of(x.labels, same)
+    for name in names:
+        vector: Value | None = call.get(name)
+        if vector is not None:
+            span = call.atoms.meet(span, span_of(vector.labels, {d: first + d for d in range(vector.ndim)}))
+    return settle(span, same, x.labels.shape)
+
+
+def _batch_norm(call: Call) -> Labels:
+    return _affine(call, call["input"], _PER_CHANNEL, 1)
+
+
+def _instance_norm(call: Call) -> Labels:
+    return _affine(call, call["input"], _PER_CHANNEL, 1)
+
+
+def _layer_norm(call: Call) -> Labels:
+    x: Value = call["input"]
+    first = x.ndim - len(call["normalized_shape"])
+    call.atoms.mark_statistics(layer for layer in x.labels.layers if max(layer.dims) >= first)
+    return _affine(call, x, ("weight", "bias"), first)
+
+
+def _group_norm(call: Call) -> Labels:
+    """Groups must stay equally long: the channels are seen as (group, member)."""
+    x: Value = call["input"]
+    groups = call["num_groups"]
+    layers = call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim)) - {1})
+    shape = (groups, x.labels.shape[1] // groups)
+    if shape[1] > 1:
+        call.atoms.mark_statistics(layers)
+    # Reading the grouped view registers it, which is what makes its mask an outer product.
+    call.atoms.layers(((0, 1), layer.ids.reshape(shape)) for layer in layers)
+    stiff = Value(Labels(x.labels.shape, layers), x.tensor, x.constant)
+    return _affine(call, stiff, ("weight", "bias"), 1)
+
+
+def _normalize(call: Call) -> Labels:
+    """``_weight_norm(v, g, dim)``: a weight is its direction times its length along ``dim``."""
+    v, g = call["v"], call["g"]
+    same = {dim: dim for dim in range(v.ndim)}
+    dim = call["dim"] % v.ndim
+    call.atoms.mark_statistics(layer for layer in v.labels.layers if dim not in layer.dims)
+    left = span_of(v.labels, same)
+    right = Span(place(g.labels.layers, {d: d for d in range(g.ndim)}), span_of(g.labels, {d: d for d in range(g.ndim)}).real)
+    return settle(call.atoms.meet(left, right), same, v.labels.shape)
+
+
+def _normalized_shape(call: Rewrite) -> None:
+    count = len(call.arguments["normalized_shape"])
+    call.set("normalized_shape", call.sizes()[-count:])
+
+
+def _num_groups(call: Rewrite) -> None:
+    keep = call.results[0][1]
+    if keep is not None:
+        members = call.result_shapes[0][1] // call.arguments["num_groups"]
+        call.set("num_groups", len(torch.unique(keep // members)))
+
+
+RULES: dict[str, Rule] = {
+    "batch_norm": Rule(_batch_norm),
+    "instance_norm": Rule(_instance_norm),
+    "layer_norm": Rule(_layer_norm, _normalized_shape, "compact"),
+    "rms_norm": Rule(_layer_norm, _normalized_shape, "compact"),
+    "group_norm": Rule(_group_norm, _num_groups, "compact"),
+    "_weight_norm": Rule(_normalize, None, "compact"),
+}

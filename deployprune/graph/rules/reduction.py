@@ -1,0 +1,90 @@
+"""Reductions, softmax, cumulative and spatial operations.
+
+A sum forgets what is summed away. A mean, a maximum or a softmax over channels means something else when channels go:
+it is allowed, its units are marked ``statistics_changing``, and the masked twin computes it over what is kept.
+"""
+
+from __future__ import annotations
+
+from deployprune.graph.labels import Labels, Layer
+from deployprune.graph.rules.base import Call, Rule, Value, settle, span_of
+
+__all__ = ["RULES"]
+
+
+def _dims(call: Call, x: Value) -> frozenset[int]:
+    given = call.get("dim")
+    if given is None or given == []:
+        return frozenset(range(x.ndim))
+    return frozenset(dim % x.ndim for dim in ([given] if isinstance(given, int) else given))
+
+
+def _reduce(call: Call, *, statistics: bool) -> Labels:
+    x: Value = call["self"] if "self" in call.arguments else call["x"]
+    dims = _dims(call, x)
+    if statistics:
+        call.atoms.mark_statistics(layer for layer in x.labels.layers if dims & set(layer.dims))
+    total = call.atoms.total(span_of(x.labels, {dim: dim for dim in range(x.ndim)}), dims)
+    if call.get("keepdim", False):
+        mapping = {dim: dim for dim in range(x.ndim)}
+    else:
+        mapping = {dim: index for index, dim in enumerate(d for d in range(x.ndim) if d not in dims)}
+    return settle(total, mapping, call.result.shape)
+
+
+def _sum(call: Call) -> Labels:
+    return _reduce(call, statistics=False)
+
+
+def _statistics(call: Call) -> Labels:
+    return _reduce(call, statistics=True)
+
+
+def _softmax(call: Call) -> Labels:
+    x: Value = call["self"]
+    dims = _dims(call, x)
+    call.atoms.mark_statistics(layer for layer in x.labels.layers if dims & set(layer.dims))
+    return x.labels
+
+
+def _along(call: Call) -> Labels | list[Labels]:
+    """Results that depend on positions along ``dim``: nothing may go along it."""
+    x: Value = call["self"]
+    layers = call.atoms.stiffen(x.labels.layers, _dims(call, x))
+    return _spread(call, layers)
+
+
+def _spread(call: Call, layers: tuple[Layer, ...]) -> Labels | list[Labels]:
+    if not isinstance(call.result, tuple | list):
+        return Labels(tuple(call.result.shape), layers)
+    return [Labels(tuple(result.shape), layers) for result in call.result]
+
+
+def _spatial(count: int) -> Rule:
+    """Pooling and resizing over the last ``count`` dimensions."""
+
+    def labels(call: Call) -> Labels | list[Labels]:
+        x: Value = call["self"] if "self" in call.arguments else call["input"]
+        return _spread(call, call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim - count, x.ndim))))
+
+    return Rule(labels)
+
+
+_STATISTICS = Rule(_statistics, None, "compact")
+_ALONG = Rule(_along)
+
+RULES: dict[str, Rule] = {
+    "sum": Rule(_sum, None, "zero"),
+    **dict.fromkeys(
+        ("mean", "var", "std", "amax", "amin", "logsumexp", "linalg_vector_norm", "norm", "prod", "any", "all"), _STATISTICS
+    ),
+    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax", "softmin"), Rule(_softmax, None, "compact")),
+    **dict.fromkeys(("cumsum", "cumprod", "sort", "logcumsumexp"), _ALONG),
+    **{f"{name}{count}d": _spatial(count) for count in (1, 2, 3) for name in (
+        "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "reflection_pad", "replication_pad",
+        "upsample_nearest", "_upsample_nearest_exact", "fractional_max_pool",
+    )},
+    **dict.fromkeys(("max_pool2d_with_indices", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _spatial(2)),
+    "upsample_linear1d": _spatial(1),
+    "upsample_trilinear3d": _spatial(3),
+}  # fmt: skip

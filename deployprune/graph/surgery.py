@@ -1,0 +1,105 @@
+"""Surgery on the captured graph: parameters are sliced, and every size, index and group count in the calls follows.
+
+The result is always right where it exists; it is the oracle that the user's own module, shrunk, must equal.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from deployprune.graph.labels import Labels
+from deployprune.graph.propagate import LabelledGraph, bind
+from deployprune.graph.removal import Keep, Removal, kept_parameters
+from deployprune.graph.rules import Rewrite, rule_for
+
+__all__ = ["prune_graph", "slice_parameter", "slice_parameters"]
+
+KeptIndices = Mapping[str, Mapping[int, Sequence[int]]]
+
+
+def prune_graph(removal: Removal) -> fx.GraphModule:
+    """The captured graph without what the removal takes: a new module, callable and trainable like the dense one."""
+    module = copy.deepcopy(removal.graph.captured.module)
+    slice_parameters(module, kept_parameters(removal))
+    nodes = {node.name: node for node in removal.graph.captured.module.graph.nodes}
+    for node in list(module.graph.nodes):
+        if node.op == "call_function" and node.name in nodes:
+            _rewrite(module, node, nodes[node.name], removal)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def slice_parameters(module: nn.Module, kept: KeptIndices) -> None:
+    """Replace every parameter and buffer named in ``kept`` by its part; one tensor under two names stays one."""
+    done: dict[int, torch.Tensor] = {}
+    for name, dims in kept.items():
+        owner, _, leaf = name.rpartition(".")
+        parent = module.get_submodule(owner)
+        tensor = getattr(parent, leaf)
+        if id(tensor) not in done:
+            done[id(tensor)] = _sliced(tensor, dims)
+        if isinstance(tensor, nn.Parameter):
+            parent.register_parameter(leaf, done[id(tensor)])  # type: ignore[arg-type]
+        else:
+            setattr(parent, leaf, done[id(tensor)])
+
+
+def _sliced(tensor: torch.Tensor, dims: Mapping[int, Sequence[int]]) -> torch.Tensor:
+    part = slice_parameter(tensor.detach(), dims)
+    return nn.Parameter(part, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else part
+
+
+def slice_parameter(tensor: torch.Tensor, dims: Mapping[int, Sequence[int]]) -> torch.Tensor:
+    """The part of a tensor at the kept indices of each dimension, in memory of its own."""
+    for dim, indices in dims.items():
+        tensor = tensor.index_select(dim, torch.tensor(indices, dtype=torch.int64))
+    return tensor.clone()
+
+
+def _rewrite(module: fx.GraphModule, node: fx.Node, dense: fx.Node, removal: Removal) -> None:
+    graph = removal.graph
+    rule = rule_for(node.target)
+    results = [removal.keeps(labels) for labels in graph.results(dense)]
+    if rule is None or rule.rewrite is None or not _touches(graph, dense, removal, results):
+        return
+
+    def labels_of(source: fx.Node) -> Labels:
+        return graph.results(source)[0]
+
+    def keeps(source: fx.Node) -> list[Keep]:
+        return removal.keeps(labels_of(source))
+
+    def add_constant(value: torch.Tensor) -> fx.Node:
+        name = f"_kept_{sum(1 for key in dict(module.named_buffers()) if key.startswith('_kept_'))}"
+        module.register_buffer(name, value)
+        with module.graph.inserting_before(node):
+            return module.graph.get_attr(name)
+
+    rule.rewrite(
+        Rewrite(
+            graph=module.graph,
+            node=node,
+            arguments=_bound(node),
+            keeps=keeps,
+            shapes=lambda source: labels_of(source).shape,
+            results=results,
+            result_shapes=[labels.shape for labels in graph.results(dense)],
+            add_constant=add_constant,
+            constant=lambda source: graph.constants[source.name],
+        )
+    )
+
+
+def _bound(node: fx.Node) -> dict[str, Any]:
+    return bind(node.target, node.args, dict(node.kwargs))
+
+
+def _touches(graph: LabelledGraph, node: fx.Node, removal: Removal, results: Sequence[Sequence[Keep]]) -> bool:
+    operands = [removal.keeps(labels) for source in node.all_input_nodes for labels in graph.results(source)]
+    return any(keep is not None for keeps in (*operands, *results) for keep in keeps)

@@ -1,0 +1,158 @@
+"""Units: the smallest sets of atoms that can be removed together, found by closing a seed under what makes removal legal.
+
+A removal is legal when every tensor keeps a box: its kept elements are an outer product of per-dimension choices, no
+dimension runs empty, and every block goes exactly when all of it goes. Where a seed in a ``(head, dim)`` tensor can
+complete to a row or to a column, both families of units are found.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from deployprune.graph.labels import KEEP, Atoms, Ids
+
+__all__ = ["Constraints", "Unit", "find_units"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Atoms that go together; ``kind`` is ``channel``, ``head``, ``head dimension`` or ``group``."""
+
+    atoms: frozenset[int]
+    kind: str
+
+
+class Constraints:
+    """All boxes and blocks of one model over the representatives of its atoms, and the closure under them."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.boxes: list[Ids] = _distinct(atoms.find(ids) for ids in atoms.seen)
+        self.blocks: list[tuple[int, frozenset[int], str]] = []
+        for link in atoms.links:
+            parent = int(atoms.find(np.array([link.parent]))[0])
+            children = frozenset(atoms.find(link.children).tolist())
+            self.blocks.append((parent, children, link.kind))
+        self.boxes_of: dict[int, list[int]] = _index(set(box.ravel().tolist()) for box in self.boxes)
+        self.blocks_of: dict[int, list[int]] = _index({parent} | children for parent, children, _ in self.blocks)
+
+    def close(self, seed: Iterable[int], prefer: int = 0) -> frozenset[int] | None:
+        """The least legal removal that holds ``seed``; None where it would take something that must stay.
+
+        ``prefer`` breaks ties between completing to a row (0) or along a later dimension.
+        """
+        removed = set(seed)
+        fresh = set(removed)
+        while fresh:
+            if KEEP in removed:
+                return None
+            added: set[int] = set()
+            for index in {i for atom in fresh for i in self.blocks_of.get(atom, ())}:
+                parent, children, _ = self.blocks[index]
+                if parent in removed:
+                    added |= children
+                elif children <= removed:
+                    added.add(parent)
+            for index in {i for atom in fresh for i in self.boxes_of.get(atom, ())}:
+                grown = self._complete(self.boxes[index], removed, prefer)
+                if grown is None:
+                    return None
+                added |= grown
+            fresh = added - removed
+            removed |= fresh
+        return frozenset(removed)
+
+    def _complete(self, box: Ids, removed: set[int], prefer: int) -> set[int] | None:
+        gone = np.isin(box, np.fromiter(removed, dtype=np.int64))
+        if gone.all():
+            return None
+        if box.ndim == 1:
+            return set()
+        kept = ~gone
+        bands = [kept.any(axis=tuple(a for a in range(box.ndim) if a != axis)) for axis in range(box.ndim)]
+        stray = gone & _outer(bands)
+        if not stray.any():
+            return set()
+        choices = []
+        for axis in range(box.ndim):
+            hit = stray.any(axis=tuple(a for a in range(box.ndim) if a != axis))
+            taken = set(np.compress(hit, box, axis=axis).ravel().tolist())
+            choices.append((len(taken - removed), (axis - prefer) % box.ndim, taken))
+        return min(choices, key=lambda choice: choice[:2])[2]
+
+
+def find_units(atoms: Atoms, wanted: Iterable[int]) -> list[Unit]:
+    """All least units that hold one of the ``wanted`` atoms (those of parameters), in the order of their atoms."""
+    constraints = Constraints(atoms)
+    found: dict[frozenset[int], Unit] = {}
+    done: set[tuple[int, int, int]] = set()
+    for atom in sorted({int(a) for a in atoms.find(np.fromiter(wanted, dtype=np.int64))} - {KEEP}):
+        for box, axis, seed in _seeds(constraints, atom):
+            if (box, axis, atom) in done:
+                continue
+            closed = constraints.close(seed, prefer=max(axis, 0))
+            if closed is not None:
+                done.update((box, axis, member) for member in closed)
+                found.setdefault(closed, Unit(closed, _kind(constraints, closed)))
+    return _minimal(list(found.values()))
+
+
+def _seeds(constraints: Constraints, atom: int) -> list[tuple[int, int, set[int]]]:
+    """The atom itself, or, where it stands in boxes of several dimensions, its slabs along each of these."""
+    seeds = []
+    for index in constraints.boxes_of.get(atom, ()):
+        box = constraints.boxes[index]
+        if box.ndim > 1:
+            for axis, place in enumerate(np.argwhere(box == atom)[0]):
+                seeds.append((index, axis, set(box.take(place, axis=axis).ravel().tolist())))
+    return seeds or [(-1, -1, {atom})]
+
+
+def _kind(constraints: Constraints, closed: frozenset[int]) -> str:
+    blocks = [constraints.blocks[i] for atom in closed for i in constraints.blocks_of.get(atom, ())]
+    whole = {kind for parent, children, kind in blocks if parent in closed and len(children) > 1}
+    if "head" in whole:
+        return "head"
+    if "group" in whole:
+        return "group"
+    return "head dimension" if any(kind == "head" for _, _, kind in blocks) else "channel"
+
+
+def _minimal(units: list[Unit]) -> list[Unit]:
+    """Without the units that contain another one."""
+    holders: dict[int, list[int]] = defaultdict(list)
+    for index, unit in enumerate(units):
+        for atom in unit.atoms:
+            holders[atom].append(index)
+    kept = []
+    for unit in units:
+        near = {index for atom in unit.atoms for index in holders[atom]}
+        if not any(units[index].atoms < unit.atoms for index in near):
+            kept.append(unit)
+    return kept
+
+
+def _outer(bands: list[Mask]) -> Mask:
+    total = bands[0]
+    for band in bands[1:]:
+        total = total[..., None] & band
+    return total
+
+
+def _distinct(arrays: Iterable[Ids]) -> list[Ids]:
+    seen = {(array.shape, array.tobytes()): array for array in arrays}
+    return list(seen.values())
+
+
+def _index(sets: Iterable[set[int] | frozenset[int]]) -> dict[int, list[int]]:
+    index: dict[int, list[int]] = defaultdict(list)
+    for position, members in enumerate(sets):
+        for member in members:
+            index[member].append(position)
+    return index
