@@ -6,7 +6,7 @@ import re
 
 import onnx
 import onnxsim
-from google.protobuf.message import Message
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from deployprune.errors import ExportError
 
