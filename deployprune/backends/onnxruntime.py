@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deployprune.backends.base import check_target, require_file
 from deployprune.backends.feeds import check_feeds
 from deployprune.backends.installed import installed
+from deployprune.backends.telemetry import forbid_telemetry
 from deployprune.errors import BackendUnavailableError, ExportError, UsageError
 from deployprune.records import Availability, InputSpec, NodeTime, Target
 
@@ -44,8 +45,9 @@ class OnnxRuntimeBackend:
         return installed(self.name, "onnxruntime", _HINT)
 
     def load(self) -> None:
-        """Import ONNX Runtime. Raises BackendUnavailableError when it is not installed."""
+        """Import ONNX Runtime, and onnx to read shapes. Raises BackendUnavailableError when it is not installed."""
         _import_runtime()
+        importlib.import_module("deployprune.backends.onnx_file")
 
     def open(self, path: Path, target: Target) -> OnnxRuntimeSession:
         """Open ``path`` for ``target``; errors as in :class:`deployprune.backends.base.Backend`."""
@@ -83,6 +85,7 @@ class OnnxRuntimeBackend:
 
 
 def _import_runtime() -> ModuleType:
+    forbid_telemetry()
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as e:

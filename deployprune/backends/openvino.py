@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import time
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deployprune.backends.base import check_target, require_file
 from deployprune.backends.feeds import check_feeds
 from deployprune.backends.installed import installed
+from deployprune.backends.telemetry import forbid_telemetry
 from deployprune.errors import BackendUnavailableError, ExportError, UsageError
 from deployprune.records import Availability, InputSpec, NodeTime, Target
 
@@ -21,17 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["OpenVinoBackend", "load_openvino"]
 
 _HINT = "pip install openvino"
-_TELEMETRY = "openvino_telemetry"
 
 
 def load_openvino() -> ModuleType:
-    """Import OpenVINO with its telemetry replaced by the stub that it brings along: importing it would send an event.
+    """Import OpenVINO without its telemetry; everything in deployprune that needs OpenVINO imports it through here.
 
-    Everything in deployprune that needs OpenVINO imports it through here. Raises BackendUnavailableError when it is
-    not installed.
+    Raises BackendUnavailableError when it is not installed.
     """
-    modules: dict[str, Any] = sys.modules  # None is how Python spells "not importable"
-    modules.setdefault(_TELEMETRY, None)
+    forbid_telemetry()
     try:
         return importlib.import_module("openvino")
     except ImportError as e:
@@ -42,7 +39,9 @@ class OpenVinoBackend:
     """Opens OpenVINO IR (``.xml`` with its ``.bin``): one stream, ``Target.threads`` threads, explicit precision.
 
     The precision is always set, because OpenVINO computes in bf16 by itself where the CPU can. Threads are not pinned:
-    a pinned thread cannot leave a core that another process has taken, which on a shared machine hits one side only.
+    a pinned thread cannot leave a core that another process has taken. With as many threads as cores the runtime splits
+    an operator evenly, so that one busy core halves the speed (measured): such figures need a quiet machine, and the
+    interval and the control say whether it was.
     """
 
     name = "openvino"
@@ -54,8 +53,8 @@ class OpenVinoBackend:
         return installed(self.name, "openvino", _HINT)
 
     def load(self) -> None:
-        """Import OpenVINO. Raises BackendUnavailableError when it is not installed."""
-        load_openvino()
+        """Import OpenVINO and its CPU plug-in. Raises BackendUnavailableError when it is not installed."""
+        load_openvino().Core().get_property("CPU", "FULL_DEVICE_NAME")
 
     def open(self, path: Path, target: Target) -> OpenVinoSession:
         """Open ``path`` for ``target``; errors as in :class:`deployprune.backends.base.Backend`."""
