@@ -1,0 +1,62 @@
+"""What a measurement needs to say about the machine it ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from deployprune.records import Host
+
+__all__ = ["describe_host"]
+
+_PACKAGES = ("deployprune", "torch", "onnx", "onnxruntime", "openvino", "numpy")
+_X86 = "avx2 fma avx_vnni avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
+_ARM = "asimd asimdhp asimddp i8mm bf16 sve sve2 neon"
+_ISA = tuple(f"{_X86} {_ARM}".split())  # what the runtimes choose their kernels by
+_CPUINFO = Path("/proc/cpuinfo")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def describe_host() -> Host:
+    """This machine and the versions installed on it, without importing any of them.
+
+    What the system does not tell is ``unknown`` or empty (the instruction sets outside of Linux).
+    """
+    info = _cpuinfo()
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    return Host(
+        cpu=info.get("model name") or platform.processor() or platform.machine(),
+        isa=tuple(name for name in _ISA if name in flags),
+        cores=_cores(),
+        memory_bytes=int(psutil.virtual_memory().total),
+        governor=_GOVERNOR.read_text().strip() if _GOVERNOR.is_file() else "unknown",
+        os=platform.platform(),
+        python=platform.python_version(),
+        versions={name: found for name in _PACKAGES if (found := _version(name)) is not None},
+    )
+
+
+def _cores() -> int:
+    """The cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The first processor's fields; empty where there is no ``/proc/cpuinfo``."""
+    if not _CPUINFO.is_file():
+        return {}
+    lines = _CPUINFO.read_text().split("\n\n", 1)[0].splitlines()
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

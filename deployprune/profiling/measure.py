@@ -1,0 +1,129 @@
+"""Interleaved timing: every round times every session once, in random order, so that drift hits all alike."""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from statistics import median
+
+from deployprune.backends.base import Session
+from deployprune.errors import UsageError
+from deployprune.records import Measurement, Ratio
+from deployprune.stats import bootstrap_ratio, half_width
+
+__all__ = ["compare_until", "measure_interleaved"]
+
+_WARM_UP = 5
+_GROWTH = 1.5  # rounds between two looks at the intervals: few looks, and never much more rounds than needed
+Decision = Callable[[dict[str, Ratio]], bool]
+
+
+def measure_interleaved(
+    sessions: Mapping[str, Session], *, rounds: int, warmup: int = _WARM_UP, seed: int = 0, min_round_ms: float = 0.0
+) -> dict[str, Measurement]:
+    """Per session one sample a round, in ms of one inference; inputs must have been bound.
+
+    A sample is the median of as many back-to-back inferences as ``min_round_ms`` holds of the session's own (at least
+    one), after one that is not counted: it brings back what the other sessions pushed out of the caches.
+    Raises UsageError for no sessions, no rounds or a session with nothing bound.
+    """
+    if not sessions or rounds < 1:
+        raise UsageError("nothing to measure: it takes a session and a round", hint="give at least one of each")
+    with _no_collection():
+        repeats = _warm_up(sessions, warmup, min_round_ms)
+        samples: dict[str, list[float]] = {name: [] for name in sessions}
+        _add_rounds(samples, sessions, repeats, rounds, random.Random(seed), deadline=math.inf)  # noqa: S311
+    return {name: Measurement(samples_ms=tuple(values)) for name, values in samples.items()}
+
+
+def compare_until(
+    sessions: Mapping[str, Session],
+    baseline: str,
+    *,
+    half_width: float,
+    min_rounds: int,
+    max_rounds: int,
+    budget_s: float,
+    seed: int,
+    decided: Decision | None = None,
+    min_round_ms: float = 2.0,
+) -> dict[str, tuple[Measurement, Ratio]]:
+    """Add rounds until every session's ratio to ``baseline`` is known well enough; inputs must have been bound.
+
+    That is when every interval's relative half width is at most ``half_width``, when ``decided`` says so of the
+    ratios, or after ``max_rounds`` or ``budget_s`` seconds, whichever comes first; never before ``min_rounds``
+    unless the time is up, and never with fewer than two. The baseline's own ratio is exactly 1.
+    """
+    if baseline not in sessions:
+        raise UsageError(f"there is no session called {baseline!r}", hint=f"it must be one of {', '.join(sessions)}")
+    deadline = time.monotonic() + budget_s
+    shuffle = random.Random(seed)  # noqa: S311
+    with _no_collection():
+        repeats = _warm_up(sessions, _WARM_UP, min_round_ms)
+        samples: dict[str, list[float]] = {name: [] for name in sessions}
+        goal = max(min_rounds, 2)
+        while True:
+            done = len(samples[baseline])
+            _add_rounds(samples, sessions, repeats, goal - done, shuffle, deadline)
+            ratios = {name: _ratio(name, samples, baseline, seed) for name in sessions}
+            finished = _precise(ratios, half_width) or (decided is not None and decided(ratios))
+            if finished or goal >= max_rounds or time.monotonic() >= deadline:
+                return {name: (Measurement(samples_ms=tuple(samples[name])), ratios[name]) for name in sessions}
+            goal = min(math.ceil(goal * _GROWTH), max_rounds)
+
+
+def _precise(ratios: dict[str, Ratio], limit: float) -> bool:
+    return all(half_width(ratio) <= limit for ratio in ratios.values())
+
+
+def _ratio(name: str, samples: dict[str, list[float]], baseline: str, seed: int) -> Ratio:
+    if name == baseline:
+        return Ratio(value=1.0, low=1.0, high=1.0)
+    return bootstrap_ratio(samples[name], samples[baseline], seed=seed)
+
+
+def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) -> dict[str, int]:
+    """How many inferences make one sample of each session, by what its warm-up took."""
+    return {
+        name: max(1, math.ceil(min_round_ms / median(session.time_once() for _ in range(max(warmup, 1)))))
+        for name, session in sessions.items()
+    }
+
+
+def _add_rounds(
+    samples: dict[str, list[float]],
+    sessions: Mapping[str, Session],
+    repeats: dict[str, int],
+    rounds: int,
+    shuffle: random.Random,
+    deadline: float,
+) -> None:
+    """Append a sample of every session for each round; past the deadline only until there are two."""
+    order = list(sessions)
+    for _ in range(rounds):
+        if time.monotonic() >= deadline and len(samples[order[0]]) >= 2:
+            return
+        shuffle.shuffle(order)
+        for name in order:
+            samples[name].append(_sample(sessions[name], repeats[name]))
+
+
+def _sample(session: Session, repeats: int) -> float:
+    session.time_once()
+    return median(session.time_once() for _ in range(repeats))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector out of the samples."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

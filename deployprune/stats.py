@@ -1,0 +1,61 @@
+"""Paired ratios and noise of latency samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deployprune.errors import UsageError
+from deployprune.records import Ratio
+
+__all__ = ["bootstrap_ratio", "half_width", "split_half_noise"]
+
+
+def bootstrap_ratio(
+    candidate: Sequence[float],
+    baseline: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Ratio:
+    """How long ``candidate`` takes relative to ``baseline``; ``candidate[i]`` and ``baseline[i]`` are of one round.
+
+    The value is the median of the rounds' own ratios and not the ratio of two medians. A shared machine has slow
+    spells: in a round both sides are in the same spell and its factor cancels, while two medians over all rounds may
+    fall into different spells as soon as about half of the rounds were slow. Where there is no drift the two have
+    the same variance, and a spike, which may hit either side, moves the median of ratios up as often as down.
+
+    The interval is the percentile bootstrap over rounds (Efron 1979), which are resampled as pairs. Raises UsageError
+    for fewer than two rounds or sides of different length.
+    """
+    if len(candidate) != len(baseline) or len(candidate) < 2:
+        raise UsageError(
+            f"a paired ratio needs two sides of at least 2 rounds, not {len(candidate)} and {len(baseline)}",
+            hint="time both sides in the same rounds",
+        )
+    ratios = np.asarray(candidate, dtype=float) / np.asarray(baseline, dtype=float)
+    picks = np.random.default_rng(seed).integers(0, len(ratios), (resamples, len(ratios)))
+    medians = np.median(ratios[picks], axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(medians, (tail, 1 - tail))
+    return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high), confidence=confidence)
+
+
+def half_width(ratio: Ratio) -> float:
+    """Half the width of the interval, relative to the value."""
+    return (ratio.high - ratio.low) / (2 * ratio.value)
+
+
+def split_half_noise(samples: Sequence[float]) -> float:
+    """How much the medians of the first and the second half differ, relative to the median: drift and noise together.
+
+    Raises UsageError for fewer than two samples.
+    """
+    if len(samples) < 2:
+        raise UsageError(f"noise needs at least 2 samples, not {len(samples)}", hint="measure more rounds")
+    values = np.asarray(samples, dtype=float)
+    middle = len(values) // 2
+    first, second = np.median(values[:middle]), np.median(values[middle:])
+    return float(abs(first - second) / np.median(values))

@@ -1,0 +1,79 @@
+"""Paired latency of a candidate against dense, with dense against itself beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from deployprune.backends.base import Backend
+from deployprune.backends.feeds import random_feeds
+from deployprune.errors import UsageError
+from deployprune.profiling.measure import compare_until
+from deployprune.records import Comparison, Ratio, Target, Verdict
+from deployprune.verification.budget import judge
+
+__all__ = ["verify_latency"]
+
+_DENSE, _CONTROL, _CANDIDATE = "dense", "control", "candidate"
+_HALF_WIDTH = 0.01  # a budget band is 5 % wide and is aimed at in its middle: 1 % tells its edges apart
+_EARLY = 1.5  # how much wider than itself an interval must still decide before measuring stops early
+_MAX_ROUNDS = 4000
+
+
+def verify_latency(
+    backend: Backend,
+    target: Target,
+    paths: Mapping[str, Path],
+    reference_ms: float,
+    target_ratio: float,
+    *,
+    seed: int,
+    budget_s: float,
+    min_rounds: int = 40,
+) -> tuple[dict[str, Comparison], Ratio, float]:
+    """Time the files of ``paths`` (role to file; ``dense`` is required) in the same interleaved rounds.
+
+    The dense file is opened a second time as the control. Rounds are added until every ratio to dense is known to
+    about 1 %, until the candidate is well clear of the target, or until ``budget_s`` is spent. Looking again and again
+    at a 95 % interval and stopping when it suits would be wrong more often than 5 % of the time, which is why "well
+    clear" is asked of an interval half as wide again (99.7 %).
+
+    Returns the comparison of every role (dense's own ratio is 1), the control's ratio, and the drift: dense's p50 in
+    these rounds over ``reference_ms``. Raises UsageError without a dense file, and what the backend's ``open`` raises.
+    """
+    if _DENSE not in paths:
+        raise UsageError("there is no dense file to compare with", hint="give the exported dense model's file")
+
+    def decided(ratios: dict[str, Ratio]) -> bool:
+        candidate = ratios.get(_CANDIDATE)
+        return candidate is not None and _clear(candidate, target_ratio, ratios[_CONTROL])
+
+    with ExitStack() as stack:
+        sessions = {}
+        for role, path in {**paths, _CONTROL: paths[_DENSE]}.items():
+            sessions[role] = stack.enter_context(backend.open(path, target))
+            sessions[role].bind(random_feeds(sessions[role].inputs, seed))
+        timed = compare_until(
+            sessions,
+            _DENSE,
+            half_width=_HALF_WIDTH,
+            min_rounds=min_rounds,
+            max_rounds=_MAX_ROUNDS,
+            budget_s=budget_s,
+            seed=seed,
+            decided=decided,
+        )
+    comparisons = {role: Comparison(role=role, measurement=timed[role][0], ratio=timed[role][1]) for role in paths}
+    return comparisons, timed[_CONTROL][1], comparisons[_DENSE].measurement.p50 / reference_ms
+
+
+def _clear(ratio: Ratio, target_ratio: float, control: Ratio) -> bool:
+    """Whether a wider interval than the one measured would still be judged PASS or FAIL."""
+    wider = Ratio(
+        value=ratio.value,
+        low=ratio.value - _EARLY * (ratio.value - ratio.low),
+        high=ratio.value + _EARLY * (ratio.high - ratio.value),
+        confidence=ratio.confidence,
+    )
+    return judge(wider, target_ratio, control)[0] is not Verdict.INCONCLUSIVE
