@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import onnx
-import onnxsim
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
+from deployprune.backends.telemetry import forbid_telemetry
 from deployprune.errors import ExportError
 
 __all__ = ["canonicalize", "has_dynamic_batch", "simplify_onnx"]
@@ -15,6 +15,9 @@ __all__ = ["canonicalize", "has_dynamic_batch", "simplify_onnx"]
 
 def simplify_onnx(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` with constants folded and redundant nodes removed. Raises ExportError when onnxsim refuses it."""
+    forbid_telemetry()
+    import onnxsim  # not before: it brings ONNX Runtime along, which reports its use as it is imported
+
     try:
         simplified, checked = onnxsim.simplify(model)
     except Exception as error:  # a native library: what it raises is not documented

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from deployprune.backends.onnxruntime import OnnxRuntimeBackend
 from deployprune.errors import ExportError, UsageError
 from deployprune.export import onnx as onnx_export
 from deployprune.export.onnx import export_onnx
+from deployprune.records import Target
 
 
 class Residual(nn.Module):
@@ -74,9 +75,8 @@ def residual(width: int = 8) -> Residual:
 
 
 def run(path: Path, *arrays: np.ndarray) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs()]
-    return session.run(None, dict(zip(names, arrays, strict=True)))
+    with OnnxRuntimeBackend().open(path, Target(backend="onnxruntime", batch=len(arrays[0]))) as session:
+        return session.run({spec.name: array for spec, array in zip(session.inputs, arrays, strict=True)})
 
 
 def test_file_computes_what_the_model_computes_at_any_batch_and_leaves_the_model_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = """
+import os
 import sys
 from pathlib import Path
 import torch
@@ -23,6 +24,7 @@ for _ in range(int(sys.argv[2])):  # counters inside the exporters move on; the 
     export_onnx(model, (torch.randn(1, 3, 8, 8),), root / "m.onnx", input_names=["x"])
     export_openvino(root / "m.onnx", root / "m.xml")
 assert sys.modules.get("openvino_telemetry") is None, "OpenVINO would report its use"
+assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 print(file_artifact(root / "m.onnx", root, "onnx").sha256, file_artifact(root / "m.xml", root, "openvino").sha256)
 """
 
