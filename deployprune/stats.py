@@ -23,9 +23,10 @@ def bootstrap_ratio(
     """How long ``candidate`` takes relative to ``baseline``; ``candidate[i]`` and ``baseline[i]`` are of one round.
 
     The value is the median of the rounds' own ratios and not the ratio of two medians. A shared machine has slow
-    spells: in a round both sides are in the same spell and its factor cancels, while two medians over all rounds may
-    fall into different spells as soon as about half of the rounds were slow. Where there is no drift the two have
-    the same variance, and a spike, which may hit either side, moves the median of ratios up as often as down.
+    spells: in a round both sides are mostly in the same spell and its factor cancels, while two medians over all
+    rounds, once about half of them are slow, fall into different spells because of the few rounds that a spell began
+    in. Where there is no drift both have the same variance, and a spike, which may hit either side, moves the median
+    of ratios up as often as down.
 
     The interval is the percentile bootstrap over rounds (Efron 1979), which are resampled as pairs. Raises UsageError
     for fewer than two rounds or sides of different length.
