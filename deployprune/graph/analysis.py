@@ -61,9 +61,7 @@ class GraphAnalysis:
         gone: set[int] = set()
         for name, indices in kept.items():
             stay = set(indices)
-            gone.update(
-                atom for index, unit in enumerate(self.units[name]) if index not in stay for atom in unit.atoms
-            )
+            gone.update(atom for index, unit in enumerate(self.units[name]) if index not in stay for atom in unit.atoms)
         closed = Constraints(self.graph.atoms).close(gone) if gone else frozenset[int]()
         if closed is None:
             raise UsageError("this choice of units leaves a tensor without channels", hint="keep at least one unit")

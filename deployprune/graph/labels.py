@@ -176,9 +176,7 @@ class Atoms:
         )
         return self.layer(range(tensor.ndim), tensor[index].numpy())
 
-    def move(
-        self, labels: Labels, operation: Callable[[torch.Tensor], torch.Tensor], shape: Sequence[int]
-    ) -> Labels:
+    def move(self, labels: Labels, operation: Callable[[torch.Tensor], torch.Tensor], shape: Sequence[int]) -> Labels:
         """Labels after a movement operation, which is run literally on every layer's atoms."""
         moved = [self.read(operation(labels.expanded(layer))) for layer in labels.layers]
         return Labels(tuple(shape), tuple(layer for layer in moved if layer is not None))

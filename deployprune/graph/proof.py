@@ -27,7 +27,9 @@ TOLERANCE = 1e-5
 State = dict[str, torch.Tensor]
 
 
-def prove(removal: Removal, pruned: fx.GraphModule, eager: nn.Module | None, *, trials: int = 2, seed: int = 0) -> Proof:
+def prove(
+    removal: Removal, pruned: fx.GraphModule, eager: nn.Module | None, *, trials: int = 2, seed: int = 0
+) -> Proof:
     """Compare the pruned graph, and the shrunk module where there is one, with the masked twin on random draws.
 
     The arithmetic is double where the model allows it, so that a difference is a mistake and not rounding.
@@ -94,7 +96,9 @@ def _random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
     variances = {
         str(node.args[4].target)
         for node in module.graph.nodes
-        if node.op == "call_function" and hasattr(node.target, "_schema") and operation_name(node.target) == "batch_norm"
+        if node.op == "call_function"
+        and hasattr(node.target, "_schema")
+        and operation_name(node.target) == "batch_norm"
         if isinstance(node.args[4], fx.Node)
     }
     state: State = {}

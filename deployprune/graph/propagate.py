@@ -124,7 +124,15 @@ class _Propagator(fx.Interpreter):
             return
         try:
             labels = self._apply(rule, node, result)
-        except (ArithmeticError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            IndexError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             self._freeze_call(node, result, f"its rule does not cover this call ({type(error).__name__}: {error})")
             return
         self.labelled.nodes[node.name] = labels
@@ -160,7 +168,6 @@ class _Propagator(fx.Interpreter):
         else:
             shapes = [tuple(x.shape) if isinstance(x, torch.Tensor) else () for x in result]
             self.labelled.nodes[node.name] = [Labels(shape) for shape in shapes]
-
 
     def _parameters_of(self, frozen: list[Labels]) -> tuple[str, ...]:
         """The parameters that share an atom, not frozen before, with these labels."""

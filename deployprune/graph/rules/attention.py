@@ -19,7 +19,10 @@ def _attention(call: Call) -> Labels:
         heads = frozenset({len(query.shape) - 3})
         query, key, value = (Labels(x.shape, call.atoms.stiffen(x.layers, heads)) for x in (query, key, value))
     shape = (*query.shape[:-1], key.shape[-2])
-    swap = {d: d for d in range(len(key.shape) - 2)} | {len(key.shape) - 2: len(key.shape) - 1, len(key.shape) - 1: len(key.shape) - 2}
+    swap = {d: d for d in range(len(key.shape) - 2)} | {
+        len(key.shape) - 2: len(key.shape) - 1,
+        len(key.shape) - 1: len(key.shape) - 2,
+    }
     transposed = Labels(
         (*key.shape[:-2], key.shape[-1], key.shape[-2]), tuple(layer.moved(swap) for layer in key.layers)
     )

@@ -43,9 +43,7 @@ def _add_bias(call: Call, labels: Labels, dim: int) -> Labels:
     if bias is None:
         return labels
     same = {d: d for d in range(len(labels.shape))}
-    return settle(
-        call.atoms.meet(span_of(labels, same), span_of(bias.labels, {0: dim})), same, labels.shape
-    )
+    return settle(call.atoms.meet(span_of(labels, same), span_of(bias.labels, {0: dim})), same, labels.shape)
 
 
 def product(call: Call, left: Labels, right: Labels, shape: Sequence[int]) -> Labels:

@@ -59,7 +59,9 @@ def _normalize(call: Call) -> Labels:
     dim = call["dim"] % v.ndim
     call.atoms.mark_statistics(layer for layer in v.labels.layers if dim not in layer.dims)
     left = span_of(v.labels, same)
-    right = Span(place(g.labels.layers, {d: d for d in range(g.ndim)}), span_of(g.labels, {d: d for d in range(g.ndim)}).real)
+    right = Span(
+        place(g.labels.layers, {d: d for d in range(g.ndim)}), span_of(g.labels, {d: d for d in range(g.ndim)}).real
+    )
     return settle(call.atoms.meet(left, right), same, v.labels.shape)
 
 
