@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from deployprune.backends.base import Backend
@@ -45,10 +46,6 @@ def verify_latency(
     if _DENSE not in paths:
         raise UsageError("there is no dense file to compare with", hint="give the exported dense model's file")
 
-    def decided(ratios: dict[str, Ratio]) -> bool:
-        candidate = ratios.get(_CANDIDATE)
-        return candidate is not None and _clear(candidate, target_ratio, ratios[_CONTROL])
-
     with ExitStack() as stack:
         sessions = {}
         for role, path in {**paths, _CONTROL: paths[_DENSE]}.items():
@@ -62,18 +59,20 @@ def verify_latency(
             max_rounds=_MAX_ROUNDS,
             budget_s=budget_s,
             seed=seed,
-            decided=decided,
+            decided=lambda ratios: _clear(ratios, target_ratio),
         )
     comparisons = {role: Comparison(role=role, measurement=timed[role][0], ratio=timed[role][1]) for role in paths}
     return comparisons, timed[_CONTROL][1], comparisons[_DENSE].measurement.p50 / reference_ms
 
 
-def _clear(ratio: Ratio, target_ratio: float, control: Ratio) -> bool:
-    """Whether a wider interval than the one measured would still be judged PASS or FAIL."""
-    wider = Ratio(
-        value=ratio.value,
+def _clear(ratios: dict[str, Ratio], target_ratio: float) -> bool:
+    """Whether a wider interval of the candidate than the one measured would still be judged PASS or FAIL."""
+    ratio = ratios.get(_CANDIDATE)
+    if ratio is None:
+        return False
+    wider = replace(
+        ratio,
         low=ratio.value - _EARLY * (ratio.value - ratio.low),
         high=ratio.value + _EARLY * (ratio.high - ratio.value),
-        confidence=ratio.confidence,
     )
-    return judge(wider, target_ratio, control)[0] is not Verdict.INCONCLUSIVE
+    return judge(wider, target_ratio, ratios[_CONTROL])[0] is not Verdict.INCONCLUSIVE
