@@ -29,13 +29,13 @@ __all__ = ["RunDirectory"]
 
 T = TypeVar("T")
 CONFIG_FILE = "config.yaml"
+RECORDS = "[0-9][0-9]-*.json"
 
 
 class RunDirectory:
-    """A folder of records, artifacts and the configuration they came from; made by one of the three class methods.
+    """A folder of records and artifacts (``root``) and the configuration they came from (``config``).
 
-    ``root`` is the folder and ``config`` the effective configuration. Only a run that was created or opened for
-    writing holds the lock; leaving the ``with`` block, or :meth:`close`, gives it back.
+    A run that was created or opened holds a lock until its ``with`` block, or :meth:`close`, gives it back.
     """
 
     def __init__(self, root: Path, config: Config, lock: Lock | None) -> None:
@@ -99,8 +99,13 @@ class RunDirectory:
     def tables(self) -> dict[str, LatencyTable]:
         """The latency tables that are there, by target key."""
         prefix = table_step("").name
-        names = sorted(file.stem.removeprefix(prefix) for file in self.root.glob(f"{prefix}*.json"))
-        return {name: self.read(table_step(name)) for name in names}
+        keys = sorted(file.stem.removeprefix(prefix) for file in self.root.glob(f"{prefix}*.json"))
+        return {key: self.read(table_step(key)) for key in keys}
+
+    def records(self) -> dict[str, Any]:
+        """Every record that is there, by the name of its step."""
+        names = (file.stem for file in sorted(self.root.glob(RECORDS)))
+        return {name: self.read(step) for name in names if (step := find_step(name))}
 
     def step(
         self,
@@ -145,7 +150,7 @@ class RunDirectory:
         return hash_inputs(self.root, [self.root / CONFIG_FILE, *records, *files])
 
     def _check_chain(self) -> None:
-        for file in sorted(self.root.glob("[0-9][0-9]-*.json")):
+        for file in sorted(self.root.glob(RECORDS)):
             known = find_step(file.stem)
             if known is None:
                 raise RunDirectoryError(f"{file} is no step's record", hint="move it out of the run directory")

@@ -1,0 +1,162 @@
+"""Click options made from the configuration's settings, so that no option is written twice."""
+
+from __future__ import annotations
+
+import functools
+import os
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deployprune.config import Config, config_settings, load_config
+from deployprune.errors import UsageError
+from deployprune.settings import Setting
+
+__all__ = ["Given", "SectionedCommand", "config_options"]
+
+Function = Callable[..., Any]
+TITLES = {
+    "model": "Model",
+    "target": "Target",
+    "data": "Data",
+    "pruning": "Pruning",
+    "table": "Latency table",
+    "recovery": "Recovery",
+    "export": "Export",
+    "verification": "Verification",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line set, and the configuration file that it named."""
+
+    flags: dict[str, Any]
+    path: Path | None
+
+    def load(self, **fixed: Any) -> Config:
+        """The effective configuration; ``fixed`` are settings a command always has, by dotted name."""
+        return load_config(self.path, {**self.flags, **fixed}, os.environ)
+
+
+class SettingOption(click.Option):
+    """An option that sets one setting, and knows the section of the help page it belongs to."""
+
+    def __init__(self, *declarations: Any, section: str, **attributes: Any) -> None:
+        super().__init__(*declarations, **attributes)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help page lists its options by section of the configuration."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one list of options a section, the command's own options last."""
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in (*TITLES.values(), "Options")}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                sections[TITLES.get(getattr(parameter, "section", ""), "Options")].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def config_options(*names: str) -> Callable[[Function], Function]:
+    """Add the options of these sections (``recovery``) and settings (``target.threads``), and ``--config``.
+
+    The decorated command gets one :class:`Given` as its first argument in place of all of them.
+    """
+
+    def decorate(function: Function) -> Function:
+        chosen = [setting for setting in config_settings() if setting.name in names or setting.path[0] in names]
+
+        @functools.wraps(function)
+        def command(*args: Any, config_path: Path | None, **values: Any) -> Any:
+            flags = {s.name: _read(s, values.pop(_parameter(s))) for s in chosen}
+            given = {name: value for name, value in flags.items() if value is not None}
+            return function(Given(given, config_path), *args, **values)
+
+        kind = click.Path(path_type=Path, dir_okay=False)
+        click.option("--config", "config_path", type=kind, help="configuration file  [default: deployprune.yaml]")(
+            command
+        )
+        for setting in reversed(chosen):
+            _declare(setting)(command)
+        return command
+
+    return decorate
+
+
+def _declare(setting: Setting) -> Callable[[Function], Function]:
+    if setting.argument:
+        return click.argument(_parameter(setting), metavar=f"[{setting.metavar}]", required=False)
+    flag = setting.flag
+    if setting.is_bool and not setting.flag_only:
+        flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
+    attributes: dict[str, Any] = {"is_flag": True} if setting.is_bool else {"type": _click_type(setting)}
+    return click.option(
+        flag,
+        _parameter(setting),
+        cls=SettingOption,
+        section=setting.path[0],
+        default=None,
+        multiple=setting.is_list or setting.is_mapping,
+        metavar=setting.metavar,
+        help=_help(setting),
+        **attributes,
+    )
+
+
+def _parameter(setting: Setting) -> str:
+    return "__".join(setting.path)
+
+
+def _help(setting: Setting) -> str:
+    default = setting.default
+    if default is None or default in ([], {}) or setting.flag_only:
+        return setting.help
+    if setting.is_bool:
+        default = "on" if default else "off"
+    return f"{setting.help}  [default: {', '.join(default) if isinstance(default, list) else default}]"
+
+
+def _click_type(setting: Setting) -> click.ParamType[Any]:
+    if setting.choices:
+        return click.Choice(setting.choices)
+    kinds = _scalars(setting.type)
+    if kinds == {int}:
+        return click.INT
+    return click.FLOAT if kinds == {float} else click.STRING
+
+
+def _scalars(kind: Any) -> set[Any]:
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union, list):
+        return set().union(*(_scalars(part) for part in typing.get_args(kind)))
+    if origin is typing.Annotated:
+        return _scalars(typing.get_args(kind)[0])
+    return set() if kind is type(None) else {kind}
+
+
+def _read(setting: Setting, value: Any) -> Any:
+    if value is None or value == ():
+        return None
+    if setting.is_mapping:
+        return dict(_pair(setting, text) for text in value)
+    return list(value) if setting.is_list else value
+
+
+def _pair(setting: Setting, text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{setting.flag} {text!r} is not KEY=VALUE", hint=f"for example: {setting.flag} width=16")
+    return key, yaml.safe_load(value)

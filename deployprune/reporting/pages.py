@@ -1,0 +1,80 @@
+"""The small pages of ``inspect``, ``profile`` and ``devices`` for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from deployprune.records import Analysis, Availability, Host, LatencyTable
+from deployprune.reporting import pruning, setup
+from deployprune.reporting.layout import emphasised, grid, section, title
+from deployprune.reporting.wording import NOT_MEASURED, format_share, format_target
+from deployprune.units import format_count, format_ms
+
+__all__ = ["render_analysis", "render_devices", "render_tables"]
+
+
+def render_analysis(analysis: Analysis) -> RenderableType:
+    """A model's channel groups with their share of the work, and what cannot be pruned and why."""
+    rows = [
+        (
+            group.name,
+            group.kind,
+            str(group.size),
+            str(group.step),
+            format_count(group.parameters),
+            format_count(group.macs),
+            format_share(group.macs / max(analysis.macs, 1)),
+        )
+        for group in analysis.groups
+    ]
+    header = ("group", "kind", "units", "step", "parameters", "MACs", "share")
+    summary, *frozen = pruning.analysis_lines(analysis)
+    parts: list[RenderableType] = [Padding(Text(summary, style="bold"), (1, 0))]
+    if rows:
+        parts.append(grid(rows, header=header))
+    parts.extend(section("Frozen", frozen or ["nothing: every operation has a rule"]))
+    return Group(*parts)
+
+
+def render_tables(tables: Mapping[str, LatencyTable], layers: int) -> RenderableType:
+    """Latency tables in one line each, then the ``layers`` slowest nodes of the dense model on every target."""
+    parts: list[RenderableType] = [title("Latency tables"), grid(setup.table_rows(tables), header=setup.TABLE_COLUMNS)]
+    for table in tables.values():
+        parts.extend(_slowest(table, layers))
+    parts.extend((Text(), emphasised(f"accuracy: {NOT_MEASURED}")))
+    return Group(*parts)
+
+
+def _slowest(table: LatencyTable, count: int) -> Iterator[RenderableType]:
+    nodes = sorted(table.runs[0].nodes, key=lambda node: -node.ms)[:count] if table.runs else []
+    if not nodes:
+        return
+    whole = sum(node.ms for node in table.runs[0].nodes)
+    yield title(f"Slowest nodes on {format_target(table.target)}")
+    rows = [
+        (node.name, node.kind, format_ms(node.ms), format_share(node.ms / whole), " ".join(map(_shape, node.outputs)))
+        for node in nodes
+    ]
+    yield grid(rows, header=("node", "kind", "time", "share", "output"))
+
+
+def render_devices(backends: Sequence[Availability], host: Host) -> RenderableType:
+    """The backends, installed or not, and the machine."""
+    rows = [
+        (backend.name, "ready" if backend.available else "missing", backend.version or "", backend.hint or "")
+        for backend in backends
+    ]
+    return Group(
+        title("Backends"),
+        grid(rows, header=("name", "state", "version", "install with")),
+        title("This machine"),
+        grid(setup.host_rows(host)),
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

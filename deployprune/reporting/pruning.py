@@ -1,0 +1,116 @@
+"""How the plan came about, what it took away, and the proof that the result is right, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployprune.records import Analysis, LoopStep, Plan, Proof, TrainingRecord
+from deployprune.reporting.view import RunView
+from deployprune.reporting.wording import format_share
+from deployprune.units import format_count
+
+__all__ = [
+    "TRAIL_COLUMNS",
+    "WidthRow",
+    "analysis_lines",
+    "plan_line",
+    "proof_line",
+    "recovery_line",
+    "trail_rows",
+    "width_rows",
+]
+
+TRAIL_COLUMNS = ("turn", "target", "to reach", "predicted", "measured", "correction")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidthRow:
+    """One channel group before and after."""
+
+    group: str
+    kind: str
+    dense: int
+    kept: int
+
+    @property
+    def share(self) -> float:
+        """The share of the group that stays."""
+        return self.kept / self.dense
+
+
+def width_rows(view: RunView) -> tuple[WidthRow, ...]:
+    """Every group's width before and after, in the order of the model; empty without a plan."""
+    if view.plan is None or view.analysis is None:
+        return ()
+    kept = view.plan.widths
+    return tuple(
+        WidthRow(group=group.name, kind=group.kind, dense=group.size, kept=kept.get(group.name, group.size))
+        for group in view.analysis.groups
+    )
+
+
+def analysis_lines(analysis: Analysis) -> tuple[str, ...]:
+    """How much of the model can be pruned, and what cannot and why."""
+    parameters = format_share(analysis.prunable_parameters / max(analysis.parameters, 1))
+    macs = format_share(analysis.prunable_macs / max(analysis.macs, 1))
+    lines = [
+        f"{len(analysis.groups)} channel groups hold {parameters} of {format_count(analysis.parameters)} parameters "
+        f"and {macs} of {format_count(analysis.macs)} MACs"
+    ]
+    for frozen in analysis.frozen:
+        where = f" at {frozen.location}" if frozen.location else ""
+        parameters = f"; keeps {', '.join(frozen.parameters)} whole" if frozen.parameters else ""
+        lines.append(f"frozen by {frozen.op}{where}: {frozen.reason}{parameters}")
+    return tuple(lines)
+
+
+def plan_line(plan: Plan) -> str:
+    """What the plan costs in importance, how near to the optimum it is, and after how many turns."""
+    turns = len(plan.trail)
+    measured = f", found in {turns} measured turn{'s' if turns != 1 else ''}" if turns else ""
+    return (
+        f"{format_share(plan.loss)} of all importance goes, "
+        f"within {format_share(plan.gap, 2)} of the solver's bound{measured}"
+    )
+
+
+def trail_rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
+    """One row a turn and target, in the order of :data:`TRAIL_COLUMNS`; latencies are ratios to dense."""
+    return tuple(
+        row for number, step in enumerate(plan.trail, 1) for row in _turn_rows(number, step, plan.target_ratio)
+    )
+
+
+def _turn_rows(number: int, step: LoopStep, target: dict[str, float]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for key, measured in step.measured.items():
+        figures = (target.get(key), step.predicted.get(key), step.correction.get(key))
+        wanted, predicted, correction = ("" if value is None else f"{value:.3f}" for value in figures)
+        interval = f"{measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
+        rows.append((str(number), key, wanted, predicted, interval, correction))
+    return rows
+
+
+def proof_line(proof: Proof) -> str:
+    """The proof in one sentence; a mask that changed nothing proves nothing, and is said."""
+    changed = "" if proof.mask_changed_output else "; but the mask changed no output, so this proves nothing"
+    return (
+        f"pruned and masked dense model differ by {proof.relative_difference:.1e} relative "
+        f"in {proof.trials} trials ({proof.product} module){changed}"
+    )
+
+
+def recovery_line(view: RunView) -> str | None:
+    """What fine-tuning did; None before that step has ended."""
+    if view.recovery is None:
+        return None
+    training = view.recovery.training
+    return "no recovery: there was no data, or no epoch was asked for" if training is None else _training(training)
+
+
+def _training(training: TrainingRecord) -> str:
+    means = [word for word, used in (("distillation", training.distilled), ("labels", training.labels)) if used]
+    return (
+        f"{training.epochs} epochs with {' and '.join(means) or 'no loss'}, best after epoch {training.best_epoch}; "
+        f"importance by {training.criterion}; {training.images_per_second:.0f} examples/s; seed {training.seed}"
+    )
