@@ -78,8 +78,10 @@ class GraphAnalysis:
         proof = prove(removal, pruned, module, trials=trials, seed=seed)
         if not proof.relative_difference <= TOLERANCE:
             raise ParityError(
-                f"the pruned model differs from its masked twin by {proof.relative_difference:.1e} (limit {TOLERANCE:.0e})",
-                hint="this is a mistake in deployprune, not in your model: please report it; `ignore` can leave the group out",
+                f"the pruned model differs from its masked twin by {proof.relative_difference:.1e} "
+                f"(limit {TOLERANCE:.0e})",
+                hint="this is a mistake in deployprune, not in your model: please report it; "
+                "`ignore` can leave the group out",
             )
         widths = {group.name: len(set(kept.get(group.name, range(group.size)))) for group in self.record.groups}
         return PrunedModel(

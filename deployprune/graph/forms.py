@@ -1,14 +1,15 @@
-"""Every dimension as a function of the group widths: from labels to the forms that latency and MACs are computed from."""
+"""Every dimension as a function of the group widths: the forms that latency and MACs are computed from."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import fx
 
-from deployprune.graph.capture import module_of
 from deployprune.graph.labels import Ids, Labels
+from deployprune.graph.origin import module_of
 from deployprune.graph.propagate import LabelledGraph, bind
 from deployprune.graph.rules import operation_name
 from deployprune.records import DimForm, LayerCost
@@ -102,7 +103,7 @@ def _cost(
     )
 
 
-def _reduced(graph: LabelledGraph, forms: Forms, name: str, arguments: Mapping[str, object]) -> tuple[DimForm, ...]:
+def _reduced(graph: LabelledGraph, forms: Forms, name: str, arguments: Mapping[str, Any]) -> tuple[DimForm, ...]:
     """The dimensions that are summed over: MACs are their product times that of the output."""
 
     def shape(argument: str) -> tuple[DimForm, ...]:
@@ -117,7 +118,7 @@ def _reduced(graph: LabelledGraph, forms: Forms, name: str, arguments: Mapping[s
         kernel = 1.0
         for dim, form in enumerate(shape("weight")[2:]):
             kernel *= form.constant / int(steps[dim % len(steps)])
-        groups = int(str(arguments["groups"]))
+        groups = arguments["groups"]
         return (*shape("input")[1:2], DimForm(constant=max(1, round(kernel / groups))))
     if name == "linear":
         return shape("weight")[1:]

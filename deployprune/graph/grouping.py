@@ -8,8 +8,9 @@ from fnmatch import fnmatch
 
 import numpy as np
 
+from deployprune.graph.atoms import Atoms
 from deployprune.graph.forms import Forms, layer_costs
-from deployprune.graph.labels import KEEP, Atoms, Labels
+from deployprune.graph.labels import KEEP, Labels
 from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.units import Unit, find_units
 from deployprune.records import Analysis, Axis, ChannelGroup, Frozen

@@ -12,20 +12,18 @@ removed exactly when all its children are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["KEEP", "Atoms", "Ids", "Labels", "Layer", "Link", "Span"]
+__all__ = ["KEEP", "Ids", "Kinds", "Labels", "Layer", "Link", "Span"]
 
 KEEP = 0
 Ids = npt.NDArray[np.int64]
 Kinds = Mapping[tuple[int, ...], str]
-NO_KINDS: Kinds = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """``parent`` is removed exactly when all ``children`` are; ``kind`` names the parent: ``head``, ``group``, ``channel``."""
+    """``parent`` goes exactly when all ``children`` do; ``kind`` names the parent: ``head``, ``group``, ``channel``."""
 
     parent: int
     children: Ids
@@ -75,170 +73,3 @@ class Span:
     def covered(self) -> frozenset[int]:
         """The dimensions that some layer varies over."""
         return frozenset(dim for layer in self.layers for dim in layer.dims)
-
-
-class Atoms:
-    """The union-find of all atoms of one model, the links between them, and every layer that was ever formed."""
-
-    def __init__(self) -> None:
-        self._parent: Ids = np.arange(1024, dtype=np.int64)
-        self._count = 1
-        self.links: list[Link] = []
-        self.seen: list[Ids] = []
-        self.statistics: set[int] = set()
-        self._blocks: dict[tuple[bytes, tuple[int, ...], tuple[int, ...]], Ids] = {}
-
-    def __len__(self) -> int:
-        return self._count
-
-    def fresh(self, shape: int | Sequence[int]) -> Ids:
-        """New atoms, each its own class."""
-        size = int(np.prod(shape))
-        while self._count + size > len(self._parent):
-            self._parent = np.concatenate([self._parent, np.arange(len(self._parent), 2 * len(self._parent))])
-        ids = np.arange(self._count, self._count + size, dtype=np.int64)
-        self._count += size
-        return ids.reshape(shape)
-
-    def find(self, ids: Ids) -> Ids:
-        """The representative of every atom in ``ids``."""
-        roots = self._parent[ids]
-        while True:
-            above = self._parent[roots]
-            if np.array_equal(above, roots):
-                return roots
-            roots = above
-
-    def unite(self, left: Ids, right: Ids) -> None:
-        """Make ``left[i]`` and ``right[i]`` one class, for every ``i`` (the arrays broadcast)."""
-        pairs = np.unique(np.stack([array.ravel() for array in np.broadcast_arrays(left, right)], axis=1), axis=0)
-        for a, b in pairs.tolist():
-            low, high = sorted((self._root(a), self._root(b)))
-            self._parent[high] = low
-
-    def freeze(self, ids: Ids) -> None:
-        """Never remove these atoms."""
-        self.unite(ids, np.int64(KEEP) * np.ones(1, dtype=np.int64))
-
-    def freeze_labels(self, labels: Labels) -> None:
-        """Never remove anything of this tensor."""
-        for layer in labels.layers:
-            self.freeze(layer.ids)
-
-    def mark_statistics(self, layers: Iterable[Layer]) -> None:
-        """Say that a normalisation or reduction runs over these atoms."""
-        for layer in layers:
-            self.statistics.update(layer.ids.ravel().tolist())
-
-    def _root(self, atom: int) -> int:
-        parent = self._parent
-        while parent[atom] != atom:
-            parent[atom] = parent[parent[atom]]
-            atom = int(parent[atom])
-        return atom
-
-    # ------------------------------------------------------------------------------------------------ layers
-
-    def layer(self, dims: Sequence[int], ids: Ids) -> Layer | None:
-        """A layer without the dimensions along which ``ids`` does not vary.
-
-        What is left without any dimension cannot be removed by itself, so its atom is kept.
-        """
-        kept = []
-        for axis, dim in enumerate(dims):
-            first = ids.take([0], axis=axis)
-            if ids.shape[axis] > 1 and not np.array_equal(np.broadcast_to(first, ids.shape), ids):
-                kept.append((axis, dim))
-        index = tuple(slice(None) if any(axis == k for k, _ in kept) else 0 for axis in range(ids.ndim))
-        reduced = ids[index]
-        if not kept:
-            self.freeze(np.atleast_1d(reduced))
-            return None
-        if not reduced.any():
-            return None
-        self.seen.append(reduced)
-        return Layer(tuple(dim for _, dim in kept), reduced)
-
-    def layers(self, parts: Iterable[tuple[Sequence[int], Ids]]) -> tuple[Layer, ...]:
-        """Several layers, the empty ones left out."""
-        return tuple(layer for dims, ids in parts if (layer := self.layer(dims, ids)) is not None)
-
-    def parameter(self, shape: Sequence[int]) -> Labels:
-        """Labels of a parameter, buffer or constant: fresh atoms along each of its dimensions."""
-        parts = [((dim,), self.fresh(size)) for dim, size in enumerate(shape) if size > 1]
-        return Labels(tuple(shape), self.layers(parts))
-
-    def read(self, tensor: torch.Tensor) -> Layer | None:
-        """The layer that a tensor of atoms holds."""
-        index = tuple(
-            slice(None) if tensor.shape[dim] > 1 and tensor.stride(dim) != 0 else slice(0, 1)
-            for dim in range(tensor.ndim)
-        )
-        return self.layer(range(tensor.ndim), tensor[index].numpy())
-
-    def move(self, labels: Labels, operation: Callable[[torch.Tensor], torch.Tensor], shape: Sequence[int]) -> Labels:
-        """Labels after a movement operation, which is run literally on every layer's atoms."""
-        moved = [self.read(operation(labels.expanded(layer))) for layer in labels.layers]
-        return Labels(tuple(shape), tuple(layer for layer in moved if layer is not None))
-
-    def stiffen(self, layers: Iterable[Layer], dims: frozenset[int]) -> tuple[Layer, ...]:
-        """The layers once removal along ``dims`` is ruled out: atoms along these dimensions are united."""
-        parts: list[tuple[Sequence[int], Ids]] = []
-        for layer in layers:
-            ids = layer.ids
-            for axis, dim in enumerate(layer.dims):
-                if dim in dims:
-                    first = ids.take([0], axis=axis)
-                    self.unite(first, ids)
-                    ids = np.broadcast_to(first, ids.shape)
-            parts.append((layer.dims, ids))
-        return self.layers(parts)
-
-    def block(self, layer: Layer, dims: Sequence[int], kinds: Kinds) -> Ids:
-        """Atoms along ``dims`` (a subset of the layer's) that stand for the layer's blocks of atoms.
-
-        ``kinds`` says what a block along given dimensions is called; ``head`` where it says nothing.
-        """
-        if tuple(dims) == layer.dims:
-            return layer.ids
-        key = (layer.ids.tobytes(), layer.dims, tuple(dims))
-        if key not in self._blocks:
-            axes = [layer.dims.index(dim) for dim in dims]
-            rest = [axis for axis in range(layer.ids.ndim) if axis not in axes]
-            ids = layer.ids.transpose(axes + rest)
-            shape = ids.shape[: len(axes)]
-            parents = self.fresh(shape)
-            for parent, children in zip(parents.ravel(), ids.reshape(parents.size, -1), strict=True):
-                self.links.append(Link(int(parent), np.unique(children), kinds.get(tuple(dims), "head")))
-            self._blocks[key] = parents
-        return self._blocks[key]
-
-    # ------------------------------------------------------------------------------------- operands that meet
-
-    def meet(self, left: Span, right: Span, kinds: Kinds = NO_KINDS) -> Span:
-        """Labels of an element-wise operation over shared dimensions.
-
-        Where one operand is really there but cannot be pruned, the other cannot either; where both vary over the same
-        dimensions their atoms unite, directly or as blocks.
-        """
-        a_layers = self.stiffen(left.layers, right.real - right.covered)
-        b_layers = self.stiffen(right.layers, left.real - left.covered)
-        for a in a_layers:
-            for b in b_layers:
-                shared = [dim for dim in a.dims if dim in b.dims]
-                if shared:
-                    self.unite(self.block(a, shared, kinds), self.block(b, shared, kinds))
-        layers: list[Layer] = []
-        for layer in sorted((*a_layers, *b_layers), key=lambda layer: -len(layer.dims)):
-            if not any(set(layer.dims) <= set(other.dims) for other in layers):
-                layers.append(layer)
-        return Span(tuple(layers), left.real | right.real)
-
-    def total(self, span: Span, dims: frozenset[int], kinds: Kinds = NO_KINDS) -> Span:
-        """Labels after a sum over ``dims``: what is summed away is free to go, blocks of it stay as their parents."""
-        parts: list[tuple[Sequence[int], Ids]] = []
-        for layer in span.layers:
-            left = [dim for dim in layer.dims if dim not in dims]
-            if left:
-                parts.append((left, self.block(layer, left, kinds)))
-        return Span(self.layers(parts), span.real - dims)

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from deployprune.graph.capture import Captured, location_of, module_of
-from deployprune.graph.labels import KEEP, Atoms, Labels
+from deployprune.graph.atoms import Atoms
+from deployprune.graph.capture import Captured
+from deployprune.graph.labels import KEEP, Labels
+from deployprune.graph.origin import location_of, module_of
 from deployprune.graph.rules import Call, Rule, Value, operation_name, rule_for
 from deployprune.graph.rules.base import argument_names
 
@@ -110,9 +112,10 @@ class _Propagator(fx.Interpreter):
         if constant:
             self._free.add(node.name)
         if _is_getitem(node):
-            labels = self.labelled.nodes.get(node.args[0].name)  # type: ignore[union-attr]
-            if isinstance(labels, list):
-                self.labelled.nodes[node.name] = labels[node.args[1]]  # type: ignore[index]
+            source, position = node.args
+            labels = self.labelled.nodes.get(source.name) if isinstance(source, fx.Node) else None
+            if isinstance(labels, list) and isinstance(position, int):
+                self.labelled.nodes[node.name] = labels[position]
             return
         if not _holds_tensor(result):
             return

@@ -59,9 +59,7 @@ class MaskedTwin(fx.Interpreter):
                 return compact(value, self._removal.keeps(labels[0]))
             return value
 
-        result = node.target(  # type: ignore[operator]
-            *fx.node.map_arg(node.args, compacted), **fx.node.map_arg(node.kwargs, compacted)
-        )
+        result = node.target(*fx.node.map_arg(node.args, compacted), **fx.node.map_arg(node.kwargs, compacted))
         return self._scatter(n, result)
 
     def _scatter(self, n: fx.Node, result: torch.Tensor) -> torch.Tensor:

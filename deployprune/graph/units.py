@@ -1,4 +1,4 @@
-"""Units: the smallest sets of atoms that can be removed together, found by closing a seed under what makes removal legal.
+"""Units: the smallest sets of atoms that can go together, found by closing a seed under what makes removal legal.
 
 A removal is legal when every tensor keeps a box: its kept elements are an outer product of per-dimension choices, no
 dimension runs empty, and every block goes exactly when all of it goes. Where a seed in a ``(head, dim)`` tensor can
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deployprune.graph.labels import KEEP, Atoms, Ids
+from deployprune.graph.atoms import Atoms
+from deployprune.graph.labels import KEEP, Ids
 
 __all__ = ["Constraints", "Unit", "find_units"]
 
@@ -75,13 +76,13 @@ class Constraints:
         if box.ndim == 1:
             return set()
         kept = ~gone
-        bands = [kept.any(axis=tuple(a for a in range(box.ndim) if a != axis)) for axis in range(box.ndim)]
+        bands = [np.asarray(kept.any(axis=_others(box, axis))) for axis in range(box.ndim)]
         stray = gone & _outer(bands)
         if not stray.any():
             return set()
         choices = []
         for axis in range(box.ndim):
-            hit = stray.any(axis=tuple(a for a in range(box.ndim) if a != axis))
+            hit = stray.any(axis=_others(box, axis))
             taken = set(np.compress(hit, box, axis=axis).ravel().tolist())
             choices.append((len(taken - removed), (axis - prefer) % box.ndim, taken))
         return min(choices, key=lambda choice: choice[:2])[2]
@@ -136,6 +137,10 @@ def _minimal(units: list[Unit]) -> list[Unit]:
         if not any(units[index].atoms < unit.atoms for index in near):
             kept.append(unit)
     return kept
+
+
+def _others(box: Ids, axis: int) -> tuple[int, ...]:
+    return tuple(a for a in range(box.ndim) if a != axis)
 
 
 def _outer(bands: list[Mask]) -> Mask:

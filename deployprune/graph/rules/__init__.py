@@ -24,7 +24,7 @@ _RULES: dict[str, Rule] = {
 
 def operation_name(op: Any) -> str:
     """``aten::relu_`` and ``aten.relu.default`` are both ``relu``."""
-    name = op._schema.name.split("::")[-1]
+    name: str = op._schema.name.split("::")[-1]
     return name.rstrip("_") if not name.startswith("__") else name
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from deployprune.graph.labels import Atoms, Labels, Layer, Span
+from deployprune.graph.atoms import Atoms
+from deployprune.graph.labels import Labels, Layer, Span
 
-__all__ = ["Call", "Rewrite", "Rule", "Value", "argument_names", "place", "settle", "span_of"]
+__all__ = ["Call", "Rewrite", "Rule", "Value", "argument_names", "named", "place", "settle", "span_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,11 @@ class Rule:
 def argument_names(op: Any) -> list[str]:
     """The names of an ATen operation's arguments, in the order of its schema."""
     return [argument.name for argument in op._schema.arguments]
+
+
+def named(names: str, rule: Rule) -> dict[str, Rule]:
+    """One rule for several operations, whose names are separated by spaces."""
+    return dict.fromkeys(names.split(), rule)
 
 
 def place(layers: Sequence[Layer], mapping: dict[int, int]) -> tuple[Layer, ...]:

@@ -10,15 +10,15 @@ from types import MappingProxyType
 
 import numpy as np
 
-from deployprune.graph.labels import Ids, Labels, Layer, Span
-from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, place, settle, span_of
+from deployprune.graph.labels import Ids, Kinds, Labels, Layer, Span
+from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, named, place, settle, span_of
 from deployprune.graph.rules.pointwise import meet_all
 
 __all__ = ["RULES", "contract", "convolve"]
 
 
 def contract(call: Call, left: Labels, right: Labels, names: tuple[str, str, str], shape: Sequence[int]) -> Labels:
-    """Labels of ``einsum(left, right -> out)``, ``names`` being the letters of the three; ellipsis must be spelled out."""
+    """Labels of ``einsum(left, right -> out)``; ``names`` are the letters of the three, the ellipsis spelled out."""
     letters = {letter: index for index, letter in enumerate(dict.fromkeys("".join(names)))}
     a = span_of(left, {dim: letters[letter] for dim, letter in enumerate(names[0])})
     b = span_of(right, {dim: letters[letter] for dim, letter in enumerate(names[1])})
@@ -104,7 +104,7 @@ def _freeze(call: Call) -> Labels:
 # ---------------------------------------------------------------------------------------------------- convolution
 
 _GROUP, _OUT, _IN = 1, 2, 3
-_KINDS = MappingProxyType({(_GROUP,): "group", (_OUT,): "channel", (_IN,): "channel"})
+_KINDS: Kinds = MappingProxyType({(_GROUP,): "group", (_OUT,): "channel", (_IN,): "channel"})
 
 
 def convolve(call: Call, x: Labels, weight: Labels, groups: int, shape: Sequence[int], *, transposed: bool) -> Labels:
@@ -172,10 +172,22 @@ _PRODUCT = Rule(_matmul, None, "zero")
 
 RULES: dict[str, Rule] = {
     "linear": Rule(_linear, None, "zero"),
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "linalg_vecdot"), _PRODUCT),
-    **dict.fromkeys(("addmm", "baddbmm"), Rule(_add_product, None, "zero")),
+    **named(
+        "matmul mm bmm mv dot linalg_vecdot",
+        _PRODUCT,
+    ),
+    **named(
+        "addmm baddbmm",
+        Rule(_add_product, None, "zero"),
+    ),
     "einsum": Rule(_einsum, None, "zero"),
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), _CONV),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _CONV_TRANSPOSE),
+    **named(
+        "conv1d conv2d conv3d convolution",
+        _CONV,
+    ),
+    **named(
+        "conv_transpose1d conv_transpose2d conv_transpose3d",
+        _CONV_TRANSPOSE,
+    ),
     "embedding": Rule(_embedding),
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import fx
 
 from deployprune.graph.labels import Ids, Labels
-from deployprune.graph.rules.base import Call, Rewrite, Rule
+from deployprune.graph.rules.base import Call, Rewrite, Rule, named
 
 __all__ = ["RULES"]
 
@@ -36,6 +36,12 @@ _UNIFORM = Rule(_uniform, _sizes)
 _FIXED = Rule(_fixed)
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"), _UNIFORM),
-    **dict.fromkeys(("arange", "linspace", "eye", "scalar_tensor", "tril_indices", "triu_indices"), _FIXED),
+    **named(
+        "zeros ones full empty new_zeros new_ones new_full new_empty",
+        _UNIFORM,
+    ),
+    **named(
+        "arange linspace eye scalar_tensor tril_indices triu_indices",
+        _FIXED,
+    ),
 }

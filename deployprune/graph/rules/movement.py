@@ -1,20 +1,17 @@
-"""Movement operations: they run literally on the label tensors, and their sizes and indices follow the widths."""
+"""Movement operations: they run literally on the label tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from torch import fx
 
 from deployprune.graph.labels import KEEP, Ids, Labels, Layer, Span
-from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, place, span_of
+from deployprune.graph.rules import resizing
+from deployprune.graph.rules.base import Call, Rule, Value, named, place, span_of
 
 __all__ = ["RULES"]
-
-aten = torch.ops.aten
 
 
 def _move(call: Call, name: str = "self") -> Labels | list[Labels]:
@@ -118,169 +115,37 @@ def _unfold(call: Call) -> Labels:
     return Labels(tuple(call.result.shape), call.atoms.layers(parts))
 
 
-# ------------------------------------------------------------------------------------------------------- rewriting
-
-
-def _resize(name: str, *, symbol: int = -1) -> Any:
-    """Write the pruned sizes into a size argument; a symbolic size that changes is left for torch to infer."""
-
-    def rewrite(call: Rewrite) -> None:
-        given, dense, sizes = list(call.arguments[name]), call.result_shapes[0], call.sizes()
-        offset = len(sizes) - len(given)
-        for index, size in enumerate(given):
-            if isinstance(size, fx.Node):
-                given[index] = symbol if dense[index + offset] != sizes[index + offset] else size
-            elif size != -1:
-                given[index] = sizes[index + offset]
-        call.set(name, given)
-
-    return rewrite
-
-
-def _reshape(call: Rewrite) -> None:
-    _resize("size" if "size" in call.arguments else "shape")(call)
-    # Slicing changes strides, so what was a view may have to copy.
-    call.node.target = aten.reshape.default
-    call.node.args = (call.arguments["self"], call.node.args[1])
-    call.node.kwargs = {}
-
-
-def _unflatten(call: Rewrite) -> None:
-    shape = call.shapes(call.arguments["self"])
-    dim = call.arguments["dim"] % len(shape)
-    count = len(call.arguments["sizes"])
-    given = [
-        size if isinstance(size, fx.Node) or size == -1 else new
-        for size, new in zip(call.arguments["sizes"], call.sizes()[dim : dim + count], strict=True)
-    ]
-    call.set("sizes", given)
-
-
-def _split(call: Rewrite) -> None:
-    dim = call.arguments["dim"] % len(call.result_shapes[0])
-    sizes = [call.sizes(index)[dim] for index in range(len(call.result_shapes))]
-    call.node.target = aten.split_with_sizes.default
-    call.node.args = (call.arguments["self"], sizes, dim)
-    call.node.kwargs = {}
-
-
-def _slice(call: Rewrite) -> None:
-    """A range of channels becomes the range, or the list, of those that stay."""
-    source = call.arguments["self"]
-    shape = call.shapes(source)
-    dim = call.arguments.get("dim", 0) % len(shape)
-    keep = call.keeps(source)[dim]
-    if keep is None:
-        return
-    positions = torch.arange(shape[dim])[
-        slice(call.arguments.get("start"), call.arguments.get("end"), call.arguments.get("step", 1))
-    ]
-    kept = call.results[0][dim]
-    chosen = _ranks(keep, positions if kept is None else positions[kept], shape[dim])
-    start, count = int(chosen[0]), len(chosen)
-    if torch.equal(chosen, torch.arange(start, start + count)):
-        call.node.target = aten.slice.Tensor
-        call.node.args = (source, dim, start, start + count)
-    else:
-        call.node.target = aten.index_select.default
-        call.node.args = (source, dim, call.add_constant(chosen))
-    call.node.kwargs = {}
-
-
-def _select(call: Rewrite) -> None:
-    source = call.arguments["self"]
-    shape = call.shapes(source)
-    dim = call.arguments["dim"] % len(shape)
-    keep = call.keeps(source)[dim]
-    if keep is not None:
-        index = torch.tensor([call.arguments["index"] % shape[dim]])
-        call.set("index", int(_ranks(keep, index, shape[dim])))
-
-
-def _ranks(keep: torch.Tensor, positions: torch.Tensor, size: int) -> torch.Tensor:
-    """Where the dense ``positions`` are among those kept."""
-    rank = torch.full((size,), -1, dtype=torch.int64)
-    rank[keep] = torch.arange(len(keep))
-    return rank[positions]
-
-
-def _pad_amounts(call: Rewrite) -> None:
-    shape, amounts = call.result_shapes[0], list(call.arguments["pad"])
-    for index in range(len(amounts) // 2):
-        dim = len(shape) - 1 - index
-        keep = call.results[0][dim]
-        if keep is not None and (amounts[2 * index] or amounts[2 * index + 1]):
-            end = shape[dim] - amounts[2 * index + 1]
-            amounts[2 * index + 1] = int((keep >= end).sum())
-            amounts[2 * index] = int((keep < amounts[2 * index]).sum())
-    call.set("pad", amounts)
-
-
-def _roll(call: Rewrite) -> None:
-    """After a roll by ``s`` the first ``s`` places hold what came round: count those that stay."""
-    shape = call.result_shapes[0]
-    shifts = list(call.arguments["shifts"])
-    for index, dim in enumerate(call.arguments["dims"]):
-        keep = call.results[0][dim]
-        if keep is not None:
-            shifts[index] = int((keep < shifts[index] % shape[dim]).sum())
-    call.set("shifts", shifts)
-
-
-def _index_tensors(call: Rewrite) -> None:
-    """Constant indices into pruned dimensions point to the new places of what stays."""
-    source = call.arguments["self"]
-    single = "indices" not in call.arguments
-    given = [call.arguments["index"]] if single else list(call.arguments["indices"])
-    first = call.arguments["dim"] % len(call.shapes(source)) if single else 0
-    changed = False
-    for offset, index in enumerate(given):
-        keep = call.keeps(source)[first + offset] if isinstance(index, fx.Node) else None
-        if keep is None:
-            continue
-        value = call.constant(index)
-        kept = call.results[0][first + offset]
-        value = value if kept is None else value[kept]
-        given[offset] = call.add_constant(_ranks(keep, value, call.shapes(source)[first + offset]))
-        changed = True
-    if changed:
-        call.set("index" if single else "indices", given[0] if single else given)
-
-
-def _channel_shuffle(call: Rewrite) -> None:
-    keep = call.keeps(call.arguments["self"])[1]
-    if keep is not None:
-        per_group = call.shapes(call.arguments["self"])[1] // call.arguments["groups"]
-        call.set("groups", len(torch.unique(keep // per_group)))
-
-
 _PLAIN = Rule(_move)
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        (
-            "T", "adjoint", "chunk_cat", "diagonal", "expand_as", "flatten", "flip", "mT", "matrix_H", "moveaxis", "movedim",
-            "numpy_T", "permute", "pixel_shuffle", "pixel_unshuffle", "repeat", "repeat_interleave", "rot90", "squeeze",
-            "swapaxes", "swapdims", "t", "tile", "transpose", "unbind", "unsqueeze",
-        ),
+    **named(
+        "T adjoint chunk_cat diagonal expand_as flatten flip mT matrix_H moveaxis movedim numpy_T permute "
+        "pixel_shuffle pixel_unshuffle repeat repeat_interleave rot90 squeeze swapaxes swapdims t tile "
+        "transpose unbind unsqueeze",
         _PLAIN,
     ),
-    **dict.fromkeys(("view", "reshape", "_unsafe_view"), Rule(_move, _reshape)),
-    "expand": Rule(_move, _resize("size")),
-    "broadcast_to": Rule(_move, _resize("size")),
-    "unflatten": Rule(_move, _unflatten),
-    **dict.fromkeys(("split", "chunk", "split_with_sizes", "tensor_split"), Rule(_move, _split)),
-    "slice": Rule(_move, _slice),
-    "select": Rule(_move, _select),
-    "roll": Rule(_move, _roll),
-    "channel_shuffle": Rule(_move, _channel_shuffle),
-    "index": Rule(_index, _index_tensors),
-    "index_select": Rule(_index, _index_tensors),
+    **named(
+        "view reshape _unsafe_view",
+        Rule(_move, resizing.infer_shape),
+    ),
+    "expand": Rule(_move, resizing.resize("size")),
+    "broadcast_to": Rule(_move, resizing.resize("size")),
+    "unflatten": Rule(_move, resizing.resize_unflatten),
+    **named(
+        "split chunk split_with_sizes tensor_split",
+        Rule(_move, resizing.resize_split),
+    ),
+    "slice": Rule(_move, resizing.renumber_slice),
+    "select": Rule(_move, resizing.renumber_select),
+    "roll": Rule(_move, resizing.resize_roll),
+    "channel_shuffle": Rule(_move, resizing.count_shuffle_groups),
+    "index": Rule(_index, resizing.renumber_indices),
+    "index_select": Rule(_index, resizing.renumber_indices),
     "cat": Rule(_cat),
     "concat": Rule(_cat),
     "concatenate": Rule(_cat),
     "stack": Rule(_stack),
-    "pad": Rule(_pad, _pad_amounts),
-    "constant_pad_nd": Rule(_pad, _pad_amounts),
+    "pad": Rule(_pad, resizing.resize_pad),
+    "constant_pad_nd": Rule(_pad, resizing.resize_pad),
     "im2col": Rule(_unfold),
-}  # fmt: skip
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployprune.graph.labels import Labels, Span
-from deployprune.graph.rules.base import Call, Rule, Value, settle, span_of
+from deployprune.graph.rules.base import Call, Rule, Value, named, settle, span_of
 
 __all__ = ["POINTWISE", "RULES", "meet_all"]
 
@@ -29,18 +29,19 @@ POINTWISE = Rule(_pointwise)
 _LIKE = Rule(_like_input)
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        (
-            "_to_copy", "add", "alias", "alpha_dropout", "celu", "clamp", "clone", "contiguous", "detach", "div", "dropout",
-            "dropout2d", "elu", "feature_dropout", "float_power", "gelu", "hardshrink", "hardsigmoid", "hardswish",
-            "hardtanh", "leaky_relu", "lift_fresh_copy", "log_sigmoid", "logical_not", "masked_fill", "mish", "mul",
-            "multiply", "native_dropout", "pow", "prelu_kernel", "relu", "relu6", "rrelu", "rsub", "selu", "silu",
-            "softplus", "softsign", "square", "sub", "tanhshrink", "threshold", "to", "type_as", "where",
-        ),
+    **named(
+        "_to_copy add alias alpha_dropout celu clamp clone contiguous detach div dropout dropout2d elu "
+        "feature_dropout float_power gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu "
+        "lift_fresh_copy log_sigmoid logical_not masked_fill mish mul multiply native_dropout pow "
+        "prelu_kernel relu relu6 rrelu rsub selu silu softplus softsign square sub tanhshrink threshold to "
+        "type_as where",
         POINTWISE,
     ),
-    **dict.fromkeys(("zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "empty_like"), _LIKE),
-}  # fmt: skip
+    **named(
+        "zeros_like ones_like full_like rand_like randn_like empty_like",
+        _LIKE,
+    ),
+}
 
 
 def _prelu(call: Call) -> Labels:

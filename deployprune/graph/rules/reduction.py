@@ -7,7 +7,7 @@ it is allowed, its units are marked ``statistics_changing``, and the masked twin
 from __future__ import annotations
 
 from deployprune.graph.labels import Labels, Layer
-from deployprune.graph.rules.base import Call, Rule, Value, settle, span_of
+from deployprune.graph.rules.base import Call, Rule, Value, named, settle, span_of
 
 __all__ = ["RULES"]
 
@@ -75,16 +75,37 @@ _ALONG = Rule(_along)
 
 RULES: dict[str, Rule] = {
     "sum": Rule(_sum, None, "zero"),
-    **dict.fromkeys(
-        ("mean", "var", "std", "amax", "amin", "logsumexp", "linalg_vector_norm", "norm", "prod", "any", "all"), _STATISTICS
+    **named(
+        "mean var std amax amin logsumexp linalg_vector_norm norm prod any all",
+        _STATISTICS,
     ),
-    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax", "softmin"), Rule(_softmax, None, "compact")),
-    **dict.fromkeys(("cumsum", "cumprod", "sort", "logcumsumexp"), _ALONG),
-    **{f"{name}{count}d": _spatial(count) for count in (1, 2, 3) for name in (
-        "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "reflection_pad", "replication_pad",
-        "upsample_nearest", "_upsample_nearest_exact", "fractional_max_pool",
-    )},
-    **dict.fromkeys(("max_pool2d_with_indices", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _spatial(2)),
+    **named(
+        "softmax _softmax log_softmax _log_softmax softmin",
+        Rule(_softmax, None, "compact"),
+    ),
+    **named(
+        "cumsum cumprod sort logcumsumexp",
+        _ALONG,
+    ),
+    **{
+        f"{name}{count}d": _spatial(count)
+        for count in (1, 2, 3)
+        for name in [
+            "max_pool",
+            "avg_pool",
+            "adaptive_avg_pool",
+            "adaptive_max_pool",
+            "reflection_pad",
+            "replication_pad",
+            "upsample_nearest",
+            "_upsample_nearest_exact",
+            "fractional_max_pool",
+        ]
+    },
+    **named(
+        "max_pool2d_with_indices upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
+        _spatial(2),
+    ),
     "upsample_linear1d": _spatial(1),
     "upsample_trilinear3d": _spatial(3),
-}  # fmt: skip
+}

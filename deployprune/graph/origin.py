@@ -1,0 +1,41 @@
+"""Where things come from in the user's code: the source line and the module of a node, the line of an error."""
+
+from __future__ import annotations
+
+from torch import fx
+
+__all__ = ["first_line", "location_of", "module_of", "source_line"]
+
+
+def location_of(node: fx.Node) -> str:
+    """The user's source line that a node comes from, as ``file:line (code)``; empty where torch recorded none."""
+    lines = [line.strip() for line in str(node.meta.get("stack_trace") or "").splitlines() if line.strip()]
+    for index in range(len(lines) - 1, -1, -1):
+        if lines[index].startswith("File "):
+            parts = lines[index].replace('"', "").split(", ")
+            code = lines[index + 1] if index + 1 < len(lines) else ""
+            return f"{parts[0].removeprefix('File ')}:{parts[1].removeprefix('line ')} ({code})"
+    return ""
+
+
+def module_of(node: fx.Node) -> str:
+    """The dotted path of the innermost module that a node was called in."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values()]
+    return str(paths[-1]) if paths else ""
+
+
+def first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def source_line(error: Exception) -> str:
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if "/torch/" not in file and "deployprune" not in file and not file.startswith("<"):
+            place = f" (at {file}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return place

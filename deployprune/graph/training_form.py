@@ -1,0 +1,117 @@
+"""The captured program as a graph that trains: nothing in place, batch norm and dropout following the module's mode."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import fx
+
+from deployprune.graph.rules import operation_name
+from deployprune.graph.rules.base import argument_names
+
+__all__ = ["Program", "make_trainable"]
+
+aten = torch.ops.aten
+
+
+class Program(fx.GraphModule):
+    """A captured graph that can be copied without torch's warning about its own deprecated classes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            return super().__deepcopy__(memo)
+
+
+def make_trainable(program: torch.export.ExportedProgram, *, functional: bool) -> fx.GraphModule | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if functional:
+            program = program.run_decompositions({})
+        exported = program.module(check_guards=False)
+    graph = exported.graph
+    if not functional and not _replace_in_place(graph):
+        return None
+    _restore_batch_norm(graph)
+    _follow_training(graph)
+    graph.eliminate_dead_code()
+    result = Program(exported, graph)
+    result.eval()
+    return result
+
+
+def _is_view(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and any(r.alias_info and not r.alias_info.is_write for r in schema.returns)
+
+
+def _replace_in_place(graph: fx.Graph) -> bool:
+    """Replace calls such as ``relu_`` by ``relu``; False where memory is shared in a way that this would change."""
+    order = {node: index for index, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or schema is None or not schema.is_mutable:
+            continue
+        written = [a for a in schema.arguments if a.alias_info and a.alias_info.is_write]
+        plain = getattr(getattr(aten, operation_name(node.target), None), node.target._overloadname, None)
+        target = node.args[0]
+        if len(written) != 1 or plain is None or plain._schema.is_mutable or not isinstance(target, fx.Node):
+            return False
+        if not _owns_memory(target, node, order):
+            return False
+        node.target = plain
+        for user in list(target.users):
+            if order[user] > order[node]:
+                user.replace_input_with(target, node)
+    return True
+
+
+def _owns_memory(target: fx.Node, writer: fx.Node, order: dict[fx.Node, int]) -> bool:
+    """Whether nothing else that is read later shares the memory of ``target``."""
+    if target.op in ("placeholder", "get_attr"):
+        return False
+    if any(_is_view(user) and user is not writer and user.users for user in target.users):
+        return False
+    while _is_view(target):
+        base = target.args[0]
+        if not isinstance(base, fx.Node) or len(base.users) > 1 or base.op in ("placeholder", "get_attr"):
+            return False
+        target = base
+    return True
+
+
+def _restore_batch_norm(graph: fx.Graph) -> None:
+    """torch's functional form of batch norm cannot be trained; its plain form can."""
+    for node in list(graph.nodes):
+        if node.target is not aten._native_batch_norm_legit_no_training.default:
+            continue
+        x, weight, bias, mean, variance, momentum, eps = node.args
+        with graph.inserting_after(node):
+            plain = graph.call_function(
+                aten.batch_norm.default, (x, weight, bias, mean, variance, False, momentum, eps, False)
+            )
+        plain.meta = {**node.meta, "val": None}
+        for user in list(node.users):
+            user.replace_all_uses_with(plain)
+            graph.erase_node(user)
+        graph.erase_node(node)
+
+
+def _follow_training(graph: fx.Graph) -> None:
+    """Let batch norm and dropout read the module's own ``training`` flag."""
+    flags = {"batch_norm": "training", "dropout": "train", "feature_dropout": "train", "alpha_dropout": "train"}
+    found = [
+        node
+        for node in graph.nodes
+        if node.op == "call_function" and hasattr(node.target, "_schema") and operation_name(node.target) in flags
+    ]
+    if not found:
+        return
+    with graph.inserting_before(next(iter(graph.nodes))):
+        training = graph.create_node("get_attr", "training")
+    for node in found:
+        position = argument_names(node.target).index(flags[operation_name(node.target)])
+        if node.args[position] is False:
+            node.update_arg(position, training)
