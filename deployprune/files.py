@@ -59,6 +59,6 @@ def _unwritable(path: Path, error: OSError) -> RunDirectoryError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return RunDirectoryError(
             f"no room left to write {path}: {error.strerror}",
-            hint="free some space and run the same command again; nothing half-written was left behind",
+            hint="free some space and try again (a run goes on with --resume); nothing half-written was left behind",
         )
     return RunDirectoryError(f"cannot write {path}: {error.strerror}", hint="check that the folder may be written")

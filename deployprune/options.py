@@ -1,7 +1,4 @@
-"""Every option there is: its place, default, help, flag and limits, in frozen sections.
-
-The file, the environment, the command line and the documentation are all made from this tree.
-"""
+"""Every option there is: its place, default, help, flag and limits, for file, environment and command line alike."""
 
 from __future__ import annotations
 
@@ -74,7 +71,9 @@ class TargetConfig(_Section, frozen=True):
     ] = None
 
     def __post_init__(self) -> None:
-        _ = self.latency_ms, self.speedup_factor  # both raise UsageError for what they cannot read
+        budgets = self.latency_ms, self.speedup_factor  # either raises for what it cannot read
+        if None not in budgets:
+            raise UsageError("$.target: both latency and speedup are given", hint="a run has one latency budget")
 
     @property
     def latency_ms(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,8 @@ def ends_command(ctx: click.Context) -> Iterator[None]:
 def _end(ctx: click.Context, code: int, message: str, hint: str | None) -> None:
     if ctx.meta.get(DEBUG):
         click.echo(traceback.format_exc(), err=True, nl=False)
-    click.secho(message, err=True, fg="red" if code != INTERRUPTED else "yellow")
+    color = False if os.environ.get("NO_COLOR") else None  # None lets click ask the terminal
+    click.secho(message, err=True, fg="red" if code != INTERRUPTED else "yellow", color=color)
     if hint:
         click.echo(f"  {hint}", err=True)
     ctx.exit(code)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from deployprune import __version__
 from deployprune.cli.failures import ends_command
 
 __all__ = ["cli", "main"]
@@ -43,7 +44,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings=CONTEXT)
-@click.version_option(package_name="deployprune", prog_name="deployprune")
+@click.version_option(__version__, prog_name="deployprune")
 def cli() -> None:
     """Make a PyTorch model meet a latency budget on the runtime it ships to, and prove it.
 

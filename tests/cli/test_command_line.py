@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import deployprune
 from deployprune.cli.main import COMMANDS
 from deployprune.rundir import RunDirectory
 
@@ -55,6 +56,10 @@ def test_every_command_has_a_help_page(command: str) -> None:
     assert command in run("--help").stdout
 
 
+def test_the_version_is_told() -> None:
+    assert run("--version").stdout == f"deployprune, version {deployprune.__version__}\n"
+
+
 def test_json_is_all_of_stdout(finished_run: RunDirectory) -> None:
     result = run("report", str(finished_run.root), "--json")
     records = json.loads(result.stdout)
@@ -92,7 +97,10 @@ def test_a_reader_that_goes_away_is_no_error(finished_run: RunDirectory) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compress", "model.pt", "--speedup", "2x", "--target-latency", "3ms"], "both --target-latency and --speedup"),
+        (
+            ["compress", "model.pt", "--speedup", "2x", "--target-latency", "3ms"],
+            "$.target: both latency and speedup",
+        ),
         (["compress", "model.pt"], "there is no latency budget"),
         (["compress", "--speedup", "2x"], "no model is named"),
         (["compress", "model.pt", "--speedup", "fast"], "$.target.speedup: speed-up 'fast'"),
