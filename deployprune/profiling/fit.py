@@ -20,7 +20,7 @@ __all__ = ["FittedLatency", "fit_latency", "learn_channel_step", "prediction_err
 
 _STEPS = (1, 4, 8, 16, 32)
 _ALIGNMENT = 4  # channels below which blocked layouts are left (ONNX Runtime's MLAS), whatever the block
-_NEARLY = 1.02  # of several steps within so much of the least error, the finest is taken
+_NEARLY = 1.05  # of several steps within so much of the least error, the finest is taken
 _OFF_WEIGHT = 0.25  # what a run off the alignment counts in the calibration: plans are made on it
 _OVERHEAD = 0.9  # of the nodes' constants that the calibration may take for the profiler's own
 _FEWEST_RUNS = 6
@@ -87,22 +87,26 @@ def _laws(node: MatchedNode, analysis: Analysis, step: int) -> list[tuple[tuple[
     return laws
 
 
-def _fit_node(
-    node: MatchedNode, widths: Sequence[dict[str, int]], analysis: Analysis, step: int
-) -> tuple[FittedNode, float]:
-    return fit_node(Samples(name=node.name, widths=widths, ms=node.ms), _laws(node, analysis, step))
-
-
 def _matching_error(matching: Matching, widths: Sequence[dict[str, int]], analysis: Analysis, step: int) -> float:
-    """The nodes' cross-validated relative error, weighted by the time that they take."""
-    weighted = [(_fit_node(node, widths, analysis, step)[1], float(node.ms.mean())) for node in matching.nodes]
-    return sum(error * ms for error, ms in weighted) / max(sum(ms for _, ms in weighted), 1e-9)
+    """The nodes' cross-validated relative error, weighted by the time they take, under the law that suits them best.
+
+    One law for all nodes: a choice for each would make every step look good.
+    """
+    weights = np.array([node.ms.mean() for node in matching.nodes])
+    errors = [
+        [fit_node(Samples(name=node.name, widths=widths, ms=node.ms), [law])[1] for law in _laws(node, analysis, step)]
+        for node in matching.nodes
+    ]
+    return float((weights @ np.array(errors)).min(initial=np.inf) / max(weights.sum(), 1e-9)) if errors else 0.0
 
 
 def _fit_matching(
     matching: Matching, widths: Sequence[dict[str, int]], analysis: Analysis, step: int
 ) -> tuple[FittedNode, ...]:
-    nodes = tuple(_fit_node(node, widths, analysis, step)[0] for node in matching.nodes)
+    nodes = tuple(
+        fit_node(Samples(name=node.name, widths=widths, ms=node.ms), _laws(node, analysis, step))[0]
+        for node in matching.nodes
+    )
     if not matching.leftover_ms.any():
         return nodes
     leftover = Samples(name="leftover", widths=widths, ms=matching.leftover_ms)

@@ -1,0 +1,185 @@
+"""Small analyses, and a made-up runtime whose law is known: a staircase, a cliff off the alignment, noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployprune.profiling.table import choose_variants
+from deployprune.records import (
+    Analysis,
+    ChannelGroup,
+    DimForm,
+    Host,
+    LatencyTable,
+    LayerCost,
+    NodeTime,
+    Target,
+    VariantRun,
+)
+
+HOST = Host(cpu="made up", isa=(), cores=2, memory_bytes=0, governor="unknown", os="", python="", versions={})
+
+
+def fixed(size: int) -> DimForm:
+    return DimForm(constant=size)
+
+
+def summed(*names: str) -> DimForm:
+    return DimForm(constant=0, terms=tuple((1.0, (name,)) for name in names))
+
+
+def product(*names: str) -> DimForm:
+    return DimForm(constant=0, terms=((1.0, names),))
+
+
+def group(name: str, size: int, minimum: int = 1, step: int = 1) -> ChannelGroup:
+    units = tuple({"w": {0: (i,)}} for i in range(size))
+    return ChannelGroup(
+        name=name, kind="channel", size=size, axes=(), units=units, parameters=0, macs=0, minimum=minimum, step=step
+    )
+
+
+def conv(name: str, source: DimForm, result: DimForm, kernel: int, side: int, *, depthwise: bool = False) -> LayerCost:
+    one, window, edge = fixed(1), fixed(kernel), fixed(side)
+    depth = fixed(1) if depthwise else source
+    return LayerCost(
+        name=name,
+        op="conv2d",
+        module="",
+        inputs=((one, source, edge, edge), (result, depth, window, window)),
+        output=(one, result, edge, edge),
+        contracts=True,
+        reduced=(depth, window, window),
+    )
+
+
+def linear(name: str, source: DimForm, result: DimForm, tokens: int) -> LayerCost:
+    return LayerCost(
+        name=name,
+        op="linear",
+        module="",
+        inputs=((fixed(1), fixed(tokens), source), (result, source)),
+        output=(fixed(1), fixed(tokens), result),
+        contracts=True,
+        reduced=(source,),
+    )
+
+
+def pointwise(name: str, channels: DimForm, side: int) -> LayerCost:
+    shape = (fixed(1), channels, fixed(side), fixed(side))
+    return LayerCost(name=name, op="relu", module="", inputs=(shape,), output=shape, contracts=False)
+
+
+def analysis(groups: Sequence[ChannelGroup], layers: Sequence[LayerCost]) -> Analysis:
+    return Analysis(
+        groups=tuple(groups),
+        frozen=(),
+        layers=tuple(layers),
+        parameters=0,
+        prunable_parameters=0,
+        macs=0,
+        prunable_macs=0,
+    )
+
+
+def plain_net() -> Analysis:
+    """Convolutions in series with a depthwise one among them, and a group ``idle`` that nothing depends on."""
+    sizes = {"a": 32, "b": 64, "c": 128, "d": 128, "e": 256, "idle": 64}
+    a, b, c, d, e = (summed(name) for name in "abcde")
+    layers = [
+        conv("stem", fixed(3), a, 3, 56),
+        conv("one", a, b, 3, 28),
+        pointwise("relu", b, 28),
+        conv("two", b, c, 1, 28),
+        conv("deep", c, c, 3, 14, depthwise=True),
+        conv("three", c, d, 3, 14),
+        conv("four", d, e, 3, 7),
+        linear("head", e, fixed(100), 1),
+    ]
+    return analysis([group(name, size) for name, size in sizes.items()], layers)
+
+
+def concat_net() -> Analysis:
+    """A densely connected block: inputs are sums of up to five groups."""
+    names = ["stem", "g0", "g1", "g2", "g3"]
+    layers = [conv("stem", fixed(3), summed("stem"), 3, 28)]
+    layers += [conv(f"dense{i}", summed(*names[: i + 1]), summed(f"g{i}"), 3, 28) for i in range(4)]
+    layers += [pointwise("join", summed(*names), 28), conv("last", summed(*names), summed("out"), 1, 28)]
+    groups = [group("stem", 64), *(group(f"g{i}", 32) for i in range(4)), group("out", 256)]
+    return analysis(groups, layers)
+
+
+def attention_net() -> Analysis:
+    """Two transformer blocks: projections as wide as heads x head dimension."""
+    groups, layers = [group("embed", 192)], []
+    for i in range(2):
+        groups += [group(f"heads{i}", 6), group(f"dim{i}", 32), group(f"hidden{i}", 384)]
+        inner, embed = product(f"heads{i}", f"dim{i}"), summed("embed")
+        layers += [linear(f"{part}{i}", embed, inner, 64) for part in ("q", "k", "v")]
+        layers += [linear(f"o{i}", inner, embed, 64), linear(f"up{i}", embed, summed(f"hidden{i}"), 64)]
+        layers += [linear(f"down{i}", summed(f"hidden{i}"), embed, 64)]
+    return analysis(groups, layers)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime that rounds channels up to ``step``, pays ``cliff`` off multiples of 4, and swings by ``noise``."""
+
+    step: int = 16
+    cliff: float = 1.0
+    noise: float = 0.02
+    renames: bool = False
+
+    def run(self, net: Analysis, widths: dict[str, int], rng: np.random.Generator) -> VariantRun:
+        nodes = tuple(self._node(layer, widths, rng) for layer in net.layers)
+        swing = rng.normal(1.0, self.noise)
+        return VariantRun(widths=widths, total_ms=(1.06 * sum(node.ms for node in nodes) + 0.03) * swing, nodes=nodes)
+
+    def _node(self, layer: LayerCost, widths: dict[str, int], rng: np.random.Generator) -> NodeTime:
+        inputs = [tuple(form.size(widths) for form in shape) for shape in layer.inputs]
+        output = tuple(form.size(widths) for form in layer.output)
+        forms = [form for form in (*layer.output, *layer.reduced) if form.groups]
+        off = any(form.size(widths) % 4 for form in forms)
+        work = math.prod(self._padded(form, widths) for form in (*layer.output, *layer.reduced))
+        moved = math.prod(self._padded(form, widths) for form in layer.output)
+        ms = 0.004 + (2e-8 * work if layer.contracts else 0.0) * (self.cliff if off else 1.0) + 2e-7 * moved
+        name, kind = layer.name, "Conv" if layer.op == "conv2d" else layer.op
+        if self.renames and kind == "Conv":
+            name, kind = (f"node_{name}", "FusedConv") if off else (f"{name}_out_nchwc", "Conv")
+        ms *= rng.normal(1.0, self.noise)
+        return NodeTime(name=name, kind=kind, ms=ms, inputs=tuple(inputs), outputs=(output,))
+
+    def _padded(self, form: DimForm, widths: dict[str, int]) -> int:
+        size = form.size(widths)
+        return -(-size // self.step) * self.step if form.groups else size
+
+    def table(self, net: Analysis, runs: int = 28, seed: int = 0) -> LatencyTable:
+        rng = np.random.default_rng(seed)
+        variants = choose_variants(net.groups, runs, seed)
+        return LatencyTable(
+            target=Target(backend="made up"),
+            host=HOST,
+            model_sha256="",
+            channel_step=self.step,
+            noise=self.noise,
+            runs=tuple(self.run(net, widths, rng) for widths in variants),
+            seconds=0.0,
+        )
+
+    def unseen(self, net: Analysis, count: int = 20, seed: int = 99) -> list[VariantRun]:
+        """Variants on multiples of 4 channels, 30 to 100 % of every group, without noise."""
+        rng = np.random.default_rng(seed)
+        exact = Runtime(step=self.step, cliff=self.cliff, noise=0.0, renames=self.renames)
+        runs = []
+        for _ in range(count):
+            shares = rng.uniform(0.3, 1.0, len(net.groups)) * rng.uniform(0.7, 1.0)
+            widths = {
+                g.name: max(1, round(g.size * share / 4) * 4 if g.size > 8 else round(g.size * share))
+                for g, share in zip(net.groups, shares, strict=True)
+            }
+            runs.append(exact.run(net, widths, rng))
+        return runs

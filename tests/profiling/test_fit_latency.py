@@ -1,0 +1,130 @@
+"""The fit finds a made-up runtime's law again, from two dozen noisy runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from simulated import Runtime, attention_net, concat_net, plain_net
+
+from deployprune.errors import UsageError
+from deployprune.profiling.fit import fit_latency, learn_channel_step, prediction_error
+from deployprune.records import Analysis, LatencyTable
+
+NETS = {"plain": plain_net(), "concat": concat_net(), "attention": attention_net()}
+
+
+def without_nodes(table: LatencyTable) -> LatencyTable:
+    return replace(table, runs=tuple(replace(run, nodes=()) for run in table.runs))
+
+
+@pytest.mark.parametrize("step", [1, 8, 16])
+@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+def test_predicts_unseen_variants(net: Analysis, step: int) -> None:
+    runtime = Runtime(step=step)
+    model = fit_latency(runtime.table(net), net)
+    assert prediction_error(model, runtime.unseen(net)) < 0.025
+
+
+@pytest.mark.parametrize("step", [1, 8, 16])
+@pytest.mark.parametrize("net", [plain_net(), concat_net()], ids=["plain", "concat"])
+def test_learns_the_step(net: Analysis, step: int) -> None:
+    assert learn_channel_step(Runtime(step=step).table(net), net) == step
+
+
+def test_follows_nodes_that_change_their_names_off_the_alignment() -> None:
+    net, runtime = plain_net(), Runtime(step=16, cliff=1.8, renames=True)
+    table = runtime.table(net)
+    assert len({node.name for run in table.runs for node in run.nodes}) > len(net.layers)
+    model = fit_latency(table, net)
+    assert prediction_error(model, runtime.unseen(net)) < 0.025
+    ragged = {"a": 29, "b": 61, "c": 125, "d": 123, "e": 253, "idle": 64}
+    aligned = {"a": 32, "b": 64, "c": 128, "d": 128, "e": 256, "idle": 64}
+    assert model.predict_ms(ragged) > 1.4 * model.predict_ms(aligned)
+
+
+def test_takes_padded_dimensions_for_what_they_are() -> None:
+    net, runtime = plain_net(), Runtime(step=16, noise=0.0)
+
+    def pad(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(
+            -(-size // 16) * 16 if i == 1 and size > 3 and size % 4 == 0 else size for i, size in enumerate(shape)
+        )
+
+    def padded(table: LatencyTable) -> LatencyTable:
+        runs = [
+            replace(run, nodes=tuple(replace(n, inputs=(pad(n.inputs[0]), *n.inputs[1:])) for n in run.nodes))
+            for run in table.runs
+        ]
+        return replace(table, runs=tuple(runs))
+
+    model = fit_latency(padded(runtime.table(net)), net)
+    assert {name for node in model.nodes for name in node.groups} == set("abcde")
+    assert prediction_error(model, runtime.unseen(net)) < 0.02
+
+
+def test_does_without_node_times() -> None:
+    net, runtime = plain_net(), Runtime(step=16)
+    table = without_nodes(runtime.table(net))
+    assert learn_channel_step(table, net) == 16
+    model = fit_latency(table, net)
+    assert prediction_error(model, runtime.unseen(net)) < 0.04
+    assert all(node.groups for node in model.nodes)
+
+
+def test_counts_nodes_that_only_some_runs_have() -> None:
+    net, runtime = plain_net(), Runtime(step=16)
+    table = runtime.table(net)
+    extra = [
+        replace(
+            run,
+            nodes=(*run.nodes, replace(run.nodes[0], name="reorder", kind="Reorder", ms=0.05)),
+            total_ms=run.total_ms + 0.053,
+        )
+        if index % 2
+        else run
+        for index, run in enumerate(table.runs)
+    ]
+    plain, crowded = fit_latency(table, net), fit_latency(replace(table, runs=tuple(extra)), net)
+    dense = net.dense_widths()
+    added = crowded.predict_ms(dense) - plain.predict_ms(dense)
+    assert 0.0 < added < 0.06
+
+
+def test_a_group_that_no_layer_depends_on_costs_nothing() -> None:
+    net = plain_net()
+    model = fit_latency(Runtime().table(net), net)
+    dense = net.dense_widths()
+    assert model.predict_ms({**dense, "idle": 1}) == model.predict_ms(dense)
+    assert not any("idle" in node.groups for node in model.nodes)
+
+
+def test_one_disturbed_run_does_not_bend_the_fit() -> None:
+    net, runtime = plain_net(), Runtime()
+    table = runtime.table(net)
+    slow = replace(
+        table.runs[5],
+        total_ms=table.runs[5].total_ms * 3,
+        nodes=tuple(replace(node, ms=node.ms * 3) for node in table.runs[5].nodes),
+    )
+    model = fit_latency(replace(table, runs=(*table.runs[:5], slow, *table.runs[6:])), net)
+    assert prediction_error(model, runtime.unseen(net)) < 0.03
+
+
+def test_prediction_is_the_constant_and_the_nodes() -> None:
+    net = concat_net()
+    model = fit_latency(Runtime().table(net), net)
+    widths = {group.name: max(1, group.size // 2) for group in net.groups}
+    nodes = sum(node.cost_ms({name: widths[name] for name in node.groups}) for node in model.nodes)
+    assert model.predict_ms(widths) == pytest.approx(model.constant_ms + nodes)
+
+
+def test_equal_tables_give_equal_models() -> None:
+    net = plain_net()
+    assert fit_latency(Runtime().table(net), net) == fit_latency(Runtime().table(net), net)
+
+
+def test_refuses_a_table_of_too_few_runs() -> None:
+    net = plain_net()
+    with pytest.raises(UsageError, match="5 runs"):
+        fit_latency(Runtime().table(net, runs=5), net)
