@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deployprune.errors import UnsupportedModelError
 from deployprune.pruning.candidates import Choice, candidate_widths, choices, kept_units, lost_share
 from deployprune.pruning.polish import Limit
-from deployprune.pruning.search import search
+from deployprune.pruning.search import Found, search
 from deployprune.records import ChannelGroup, LatencyModel, Plan
 from deployprune.units import format_ms
 
@@ -46,25 +46,21 @@ def plan_widths(
         Limit(model=models[key], low=low / factors[key], high=high / factors[key])
         for key, (low, high) in limits.items()
     ]
-    ceilings = [replace(band, low=0.0) for band in bands]
-    attempts = [(menu, limit) for limit in (bands, ceilings) for menu in menus]
-    deadline = time.monotonic() + time_limit_s
-    found = next(filter(None, (search(menu, limit, deadline) for menu, limit in attempts)), None)
+    found = _first_found(menus, bands, time.monotonic() + time_limit_s)
     if found is None:
         targets = ", ".join(f"{format_ms(high)} on {key}" for key, (_, high) in limits.items())
         raise UnsupportedModelError(
             f"no widths meet all latency targets at once: {targets}", hint="raise one of them, or leave one out"
         )
-    kept = {group.name: kept_units(importance[group.name], found.widths[group.name]) for group in groups}
     dense = {group.name: group.size for group in groups}
     reference = {key: models[key].predict_ms(dense) for key in limits}
-    predicted = {key: models[key].predict_ms(found.widths) * factors[key] for key in limits}
+    kept = {group.name: kept_units(importance[group.name], found.widths[group.name]) for group in groups}
     return Plan(
         widths=found.widths,
         kept=kept,
         loss=lost_share(importance, kept),
         gap=found.gap,
-        predicted_ratio={key: predicted[key] / reference[key] for key in limits},
+        predicted_ratio={key: models[key].predict_ms(found.widths) * factors[key] / reference[key] for key in limits},
         target_ratio={key: high / reference[key] for key, (_, high) in limits.items()},
     )
 
@@ -82,6 +78,13 @@ def floor_ms(
         key: min(model.predict_ms(widths) for widths in narrowest) * (correction or {}).get(key, 1.0)
         for key, model in models.items()
     }
+
+
+def _first_found(menus: Sequence[Sequence[Choice]], bands: Sequence[Limit], deadline: float) -> Found | None:
+    """The first menu's plan within the bands, or else the first that is below their upper ends."""
+    ceilings = [replace(band, low=0.0) for band in bands]
+    attempts = ((menu, limits) for limits in (bands, ceilings) for menu in menus)
+    return next(filter(None, (search(menu, limits, deadline) for menu, limits in attempts)), None)
 
 
 def _steps(channel_step: int) -> tuple[int, ...]:
