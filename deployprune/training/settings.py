@@ -20,8 +20,8 @@ class RecoverySettings:
     """How a model is fine-tuned.
 
     ``batch_size`` is the whole batch over all processes. ``distill_weight`` is the share of distillation in the loss
-    where there are both a teacher and labels. ``precision`` is ``fp32``, ``bf16`` (autocast on channels-last images) or
-    ``auto``, which times both (:mod:`deployprune.training.precision`). ``max_steps`` shortens schedule and training.
+    where there are both a teacher and labels. ``precision`` is ``fp32``, ``bf16`` (autocast) or ``auto``, which
+    times both (:mod:`deployprune.training.precision`). ``max_steps`` shortens schedule and training.
 
     Raises UsageError for a value outside its range.
     """

@@ -51,8 +51,8 @@ class Trainer:
         self.settings = settings
         self.precision = precision
         self.data = dataclasses.replace(data, workers=settings.workers) if settings.workers else data
-        self.student = set_layout(student.to(accelerator.device), precision)
-        self.teacher = None if teacher is None else set_layout(teacher.to(accelerator.device), precision).eval()
+        self.student = set_layout(student.to(accelerator.device))
+        self.teacher = None if teacher is None else set_layout(teacher.to(accelerator.device)).eval()
         self.masks = send_to_device(dict(masks), accelerator.device)
         apply_masks(self.student, self.masks)
         self.wrapped = accelerator.prepare_model(self.student.train())
@@ -139,7 +139,7 @@ class Trainer:
     def _place(self, batch: Any) -> tuple[Any, Tensor | None]:
         x, y = split_batch(batch)
         x, y = send_to_device((x, y), self.accelerator.device)
-        return set_layout(x, self.precision), y if self.data.labelled else None
+        return set_layout(x), y if self.data.labelled else None
 
     def _batches(self, epoch: int) -> Any:
         """This process's batches of an epoch."""
