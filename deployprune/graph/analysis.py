@@ -92,6 +92,16 @@ class GraphAnalysis:
             proof=proof,
         )
 
+    def rebuild(self, kept: Mapping[str, Sequence[int]], product: str) -> nn.Module:
+        """The pruned model again, without proof: for loading weights that were saved from a proven one.
+
+        ``product`` is what the proof's record says, ``eager`` or ``graph``.
+        """
+        removal = self.removal(kept)
+        pruned = prune_graph(removal)
+        module = self._shrink(removal, pruned)[0] if product == "eager" else None
+        return pruned if module is None else module
+
     def prune_shapes(self, kept: Mapping[str, Sequence[int]]) -> fx.GraphModule:
         """The pruned graph alone, without proof: for timing a variant, never for shipping."""
         return prune_graph(self.removal(kept))

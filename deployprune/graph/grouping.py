@@ -12,7 +12,8 @@ from deployprune.graph.atoms import Atoms
 from deployprune.graph.forms import Forms, layer_costs
 from deployprune.graph.labels import KEEP, Labels
 from deployprune.graph.propagate import LabelledGraph
-from deployprune.graph.units import Unit, find_units
+from deployprune.graph.signatures import signatures
+from deployprune.graph.units import Constraints, Unit, find_units
 from deployprune.records import Analysis, Axis, ChannelGroup, Frozen
 
 __all__ = ["GroupedUnits", "describe", "group_units"]
@@ -27,11 +28,11 @@ def group_units(graph: LabelledGraph) -> GroupedUnits:
     """All units that take parameters away, by the name of their group."""
     places = _places(graph)
     wanted = [atom for atom in places if atom != KEEP]
+    constraints = Constraints(graph.atoms)
     families: dict[tuple[object, ...], list[Unit]] = defaultdict(list)
-    for unit in find_units(graph.atoms, wanted):
-        slices = slices_of(unit, places)
-        axes = tuple(sorted((name, dim, len(at)) for name, dims in slices.items() for dim, at in dims.items()))
-        families[unit.kind, *axes].append(unit)
+    units = find_units(constraints, graph.atoms.find(np.array(wanted, dtype=np.int64)).tolist())
+    for unit, signature in zip(units, signatures(constraints.boxes, units), strict=True):
+        families[unit.kind, signature].append(unit)
     order = {name: index for index, name in enumerate(graph.parameters)}
     named: GroupedUnits = {}
     for family in sorted(families.values(), key=lambda units: _first_place(units[0], places, order)):

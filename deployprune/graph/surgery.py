@@ -77,7 +77,7 @@ def _rewrite(module: fx.GraphModule, node: fx.Node, dense: fx.Node, removal: Rem
 
     def add_constant(value: torch.Tensor) -> fx.Node:
         name = f"_kept_{sum(1 for key in dict(module.named_buffers()) if key.startswith('_kept_'))}"
-        module.register_buffer(name, value)
+        module.register_buffer(name, value, persistent=False)
         with module.graph.inserting_before(node):
             return module.graph.get_attr(name)
 

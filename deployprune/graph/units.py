@@ -88,12 +88,11 @@ class Constraints:
         return min(choices, key=lambda choice: choice[:2])[2]
 
 
-def find_units(atoms: Atoms, wanted: Iterable[int]) -> list[Unit]:
-    """All least units that hold one of the ``wanted`` atoms (those of parameters), in the order of their atoms."""
-    constraints = Constraints(atoms)
+def find_units(constraints: Constraints, wanted: Iterable[int]) -> list[Unit]:
+    """All least units that hold one of the ``wanted`` representatives (of parameters), in the order of their atoms."""
     found: dict[frozenset[int], Unit] = {}
     done: set[tuple[int, int, int]] = set()
-    for atom in sorted({int(a) for a in atoms.find(np.fromiter(wanted, dtype=np.int64))} - {KEEP}):
+    for atom in sorted(set(wanted) - {KEEP}):
         for box, axis, seed in _seeds(constraints, atom):
             if (box, axis, atom) in done:
                 continue
