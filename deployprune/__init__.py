@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         plan,
         profile,
         prune,
-        save_pruned,
         verify,
     )
 
@@ -34,7 +33,6 @@ __all__ = [
     "plan",
     "profile",
     "prune",
-    "save_pruned",
     "verify",
 ]
 __version__ = "0.1.0"

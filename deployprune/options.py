@@ -172,7 +172,6 @@ class ExportConfig(_Section, frozen=True):
     """How the files are written."""
 
     static: Annotated[bool, about("fix the batch in the exported files")] = False
-    opset: Annotated[int, about("ONNX operator set", ge=18)] = 20
 
 
 class VerificationConfig(_Section, frozen=True):

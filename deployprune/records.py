@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Protocol
 
 __all__ = [
@@ -143,7 +143,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A file that ships. ``path`` is relative to the run directory; ``size_bytes`` counts side files (IR weights) too."""
+    """A file that ships: ``path`` is relative to the run directory, ``size_bytes`` counts side files (IR weights)."""
 
     path: str
     format: str
@@ -424,17 +424,18 @@ class TrainingRecord:
 class ModelCard:
     """One side of the comparison on one backend: its file, size, work and accuracy.
 
-    ``role`` is ``dense``, ``candidate`` or ``unstructured``; ``accuracy`` is None where it was not measured.
+    ``role`` is ``dense``, ``candidate`` or ``unstructured``; what was not measured, or is not known of a bare file, is
+    None.
     """
 
     role: str
     artifact: Artifact
-    parameters: int
-    nonzero_parameters: int
-    macs: int
     peak_memory_bytes: int
-    parity: ParityResult
     accuracy: AccuracyResult | None
+    parameters: int | None = None
+    nonzero_parameters: int | None = None
+    macs: int | None = None
+    parity: ParityResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -446,10 +447,10 @@ class Comparison:
     ratio: Ratio
 
 
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """Three answers, because a noisy machine is not a failed budget."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 - not a password
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
 

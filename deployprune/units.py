@@ -17,7 +17,9 @@ def parse_latency(text: str) -> float:
     """``"30ms"`` to 30.0 (ms). Raises UsageError for anything without a unit, or not above zero."""
     match = _LATENCY.match(text)
     if not match or float(match[1]) <= 0:
-        raise UsageError(f"latency {text!r} is not a time above zero", hint="write it with its unit: 30ms, 800us or 1.2s")
+        raise UsageError(
+            f"latency {text!r} is not a time above zero", hint="write it with its unit: 30ms, 800us or 1.2s"
+        )
     return float(match[1]) * _MS[match[2]]
 
 

@@ -82,8 +82,8 @@ def _latency_rows(roles: tuple[str, ...], timed: dict[str, Comparison]) -> list[
 def _size_rows(roles: tuple[str, ...], cards: dict[str, ModelCard]) -> list[tuple[str, ...]]:
     dense = cards.get("dense")
 
-    def row(label: str, value: Callable[[ModelCard], int], text: Callable[[int], str]) -> tuple[str, ...]:
-        baseline = value(dense) if dense else 0
+    def row(label: str, value: Callable[[ModelCard], int | None], text: Callable[[int], str]) -> tuple[str, ...]:
+        baseline = value(dense) if dense else None
         cells = (_with_change(value(cards[role]), baseline, text) if role in cards else "" for role in roles)
         return (label, *cells)
 
@@ -94,13 +94,15 @@ def _size_rows(roles: tuple[str, ...], cards: dict[str, ModelCard]) -> list[tupl
         row("peak memory", lambda card: card.peak_memory_bytes, format_bytes),
         ("accuracy", *(_accuracy_cell(cards[role], dense) if role in cards else "" for role in roles)),
     ]
-    if any(card.nonzero_parameters < card.parameters for card in cards.values()):
+    if any(card.nonzero_parameters != card.parameters for card in cards.values()):
         rows.insert(2, row("non-zero", lambda card: card.nonzero_parameters, format_count))
-    return rows
+    return [row for row in rows if any(row[1:])]
 
 
-def _with_change(value: int, baseline: int, text: Callable[[int], str]) -> str:
-    change = format_change(value, baseline) if value != baseline else ""
+def _with_change(value: int | None, baseline: int | None, text: Callable[[int], str]) -> str:
+    if value is None:
+        return ""
+    change = format_change(value, baseline) if baseline is not None and value != baseline else ""
     return f"{text(value)}  {change}".rstrip()
 
 

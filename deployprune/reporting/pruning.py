@@ -112,5 +112,5 @@ def _training(training: TrainingRecord) -> str:
     means = [word for word, used in (("distillation", training.distilled), ("labels", training.labels)) if used]
     return (
         f"{training.epochs} epochs with {' and '.join(means) or 'no loss'}, best after epoch {training.best_epoch}; "
-        f"importance by {training.criterion}; {training.images_per_second:.0f} examples/s; seed {training.seed}"
+        f"best by {training.criterion}; {training.images_per_second:.0f} examples/s; seed {training.seed}"
     )

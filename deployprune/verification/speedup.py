@@ -40,8 +40,9 @@ def verify_latency(
     at a 95 % interval and stopping when it suits would be wrong more often than 5 % of the time, which is why "well
     clear" is asked of an interval half as wide again (99.7 %).
 
-    Returns the comparison of every role (dense's own ratio is 1), the control's ratio, and the drift: dense's p50 in
-    these rounds over ``reference_ms``. Raises UsageError without a dense file, and what the backend's ``open`` raises.
+    Returns the comparison of every role (dense's own ratio is 1), the control's ratio, and the drift: by which share
+    dense's p50 in these rounds is above ``reference_ms``. Raises UsageError without a dense file, and what the
+    backend's ``open`` raises.
     """
     if _DENSE not in paths:
         raise UsageError("there is no dense file to compare with", hint="give the exported dense model's file")
@@ -62,7 +63,7 @@ def verify_latency(
             decided=lambda ratios: _clear(ratios, target_ratio),
         )
     comparisons = {role: Comparison(role=role, measurement=timed[role][0], ratio=timed[role][1]) for role in paths}
-    return comparisons, timed[_CONTROL][1], comparisons[_DENSE].measurement.p50 / reference_ms
+    return comparisons, timed[_CONTROL][1], comparisons[_DENSE].measurement.p50 / reference_ms - 1
 
 
 def _clear(ratios: dict[str, Ratio], target_ratio: float) -> bool:

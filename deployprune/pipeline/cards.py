@@ -1,0 +1,53 @@
+"""What is known of one file on one target: its size, its memory, its accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deployprune.backends.registry import require_backend
+from deployprune.export.artifact import file_artifact
+from deployprune.pipeline.workbench import Workbench
+from deployprune.records import AccuracyResult, ModelCard, Target
+from deployprune.sources.batches import split_batch
+from deployprune.sources.data import Data
+from deployprune.verification.accuracy import file_accuracy
+from deployprune.verification.memory import peak_memory_bytes
+
+__all__ = ["accuracy_drop", "file_card", "measured_accuracy"]
+
+_EVALUATION_BATCH = 64
+
+
+def file_card(bench: Workbench, role: str, path: Path, target: Target) -> ModelCard:
+    """The card of a file of which nothing but itself is known."""
+    return ModelCard(
+        role=role,
+        artifact=file_artifact(path, path.parent, require_backend(target.backend).format),
+        peak_memory_bytes=peak_memory_bytes(target.backend, path, target),
+        accuracy=measured_accuracy(bench, path, target),
+    )
+
+
+def accuracy_drop(cards: Sequence[ModelCard]) -> float | None:
+    """Points (hundredths of the metric) that the candidate's file is worse than the dense file."""
+    found = {card.role: card.accuracy.value for card in cards if card.accuracy is not None}
+    return 100 * (found["dense"] - found["candidate"]) if {"dense", "candidate"} <= found.keys() else None
+
+
+def measured_accuracy(bench: Workbench, path: Path, target: Target) -> AccuracyResult | None:
+    """The metric of a file through its runtime, or None where there is nothing to measure it on."""
+    if bench.config.data.source is None or not bench.measurable or bench.data is None:
+        return None
+    batch = target.batch if bench.config.export.static else _EVALUATION_BATCH
+    with require_backend(target.backend).open(path, replace(target, batch=batch)) as session:
+        return file_accuracy(session, _batches(bench.data), bench.metric)
+
+
+def _batches(data: Data) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for batch in data.loader("val", _EVALUATION_BATCH):
+        inputs, labels = split_batch(batch)
+        yield np.asarray(inputs), np.asarray(labels)

@@ -1,0 +1,90 @@
+"""Files of one model in every format that the targets open, each compared with eager through its own runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deployprune.backends.registry import require_backend
+from deployprune.config import Config
+from deployprune.export.artifact import file_artifact
+from deployprune.export.onnx import export_onnx
+from deployprune.export.openvino import export_openvino
+from deployprune.export.parity import check_parity, require_parity
+from deployprune.records import InputSpec, ParityResult, Target
+from deployprune.steps import ExportRecord
+
+__all__ = ["SUFFIXES", "artifact_path", "export_files", "write_formats"]
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+_TOLERANCES = {"f32": 1e-4, "bf16": 5e-2}
+
+
+def write_formats(
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    specs: Sequence[InputSpec],
+    stem: Path,
+    formats: Sequence[str],
+    *,
+    static: bool,
+) -> dict[str, Path]:
+    """Write ``stem.onnx`` and, where asked for, ``stem.xml``; ONNX is always written, the others are made from it."""
+    paths = {"onnx": stem.with_suffix(SUFFIXES["onnx"])}
+    export_onnx(module, examples, paths["onnx"], input_names=[spec.name for spec in specs], static=static)
+    if "openvino" in formats:
+        paths["openvino"] = stem.with_suffix(SUFFIXES["openvino"])
+        export_openvino(paths["onnx"], paths["openvino"])
+    return paths
+
+
+def export_files(
+    module: nn.Module,
+    specs: Sequence[InputSpec],
+    examples: tuple[torch.Tensor, ...],
+    root: Path,
+    stem: Path,
+    targets: Sequence[Target],
+    config: Config,
+) -> ExportRecord:
+    """Export ``module`` for all targets and prove parity on each.
+
+    Raises ExportError for what cannot be written and ParityError for outputs that differ.
+    """
+    formats = [require_backend(target.backend).format for target in targets]
+    paths = write_formats(module, examples, specs, stem, formats, static=config.export.static)
+    parity = tuple(_parity(module, examples, paths, root, target, config.seed) for target in targets)
+    artifacts = tuple(file_artifact(path, root, name) for name, path in paths.items())
+    return ExportRecord(artifacts=artifacts, parity=parity)
+
+
+def _parity(
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    paths: dict[str, Path],
+    root: Path,
+    target: Target,
+    seed: int,
+) -> ParityResult:
+    backend = require_backend(target.backend)
+    path = paths[backend.format]
+    with backend.open(path, target) as session:
+        result = check_parity(
+            session,
+            module,
+            examples,
+            artifact=path.relative_to(root).as_posix(),
+            backend=target.backend,
+            tolerance=_TOLERANCES[target.precision],
+            seed=seed,
+        )
+    return require_parity(result)
+
+
+def artifact_path(record: ExportRecord, root: Path, target: Target) -> Path:
+    """The file of an export that a target opens."""
+    wanted = require_backend(target.backend).format
+    return root / next(artifact.path for artifact in record.artifacts if artifact.format == wanted)

@@ -1,0 +1,127 @@
+"""What the steps of a run share: the model, its inputs, its analysis and its data, each made when first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from deployprune.config import Config, require_model
+from deployprune.errors import UsageError
+from deployprune.graph.analysis import GraphAnalysis, analyze
+from deployprune.pipeline.targets import targets_of
+from deployprune.progress import Observer
+from deployprune.records import ChannelGroup, InputSpec, ModelRef, Target
+from deployprune.sources.callables import resolve
+from deployprune.sources.data import Data, load_data
+from deployprune.sources.inputs import example_inputs, parse_input
+from deployprune.sources.models import load_model
+from deployprune.verification.accuracy import Metric
+
+__all__ = ["Workbench"]
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """One configured run's material. Everything in it follows from the configuration, so a resumed run has the same."""
+
+    config: Config
+    observer: Observer
+    given: tuple[nn.Module, tuple[torch.Tensor, ...]] | None = None
+    """A module and its inputs from Python, instead of those that the configuration names."""
+
+    @cached_property
+    def _loaded(self) -> tuple[nn.Module, ModelRef]:
+        if self.given is not None:
+            return self.given[0], ModelRef(kind="object", source=type(self.given[0]).__name__)
+        model = self.config.model
+        return load_model(
+            require_model(self.config), arch=model.arch, arch_kwargs=model.arch_kwargs, trust_pickle=model.trust_pickle
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        """The dense model."""
+        return self._loaded[0]
+
+    @property
+    def reference(self) -> ModelRef:
+        """Where the dense model came from."""
+        return self._loaded[1]
+
+    @cached_property
+    def specs(self) -> tuple[InputSpec, ...]:
+        """The model's inputs. Raises UsageError where none were given."""
+        if self.given is not None:
+            return tuple(_spec_of(index, tensor) for index, tensor in enumerate(self.given[1]))
+        texts = self.config.model.inputs
+        if not texts:
+            raise UsageError(
+                "the model's input shape is not known", hint="give it as --input 1x3x224x224 (batch, channels, ...)"
+            )
+        specs = [parse_input(text) for text in texts]
+        unnamed = len(specs) > 1
+        return tuple(
+            replace(spec, name=f"input_{index}") if unnamed and spec.name == "input" else spec
+            for index, spec in enumerate(specs)
+        )
+
+    def examples(self, batch: int | None = None) -> tuple[torch.Tensor, ...]:
+        """Example inputs, seeded."""
+        return example_inputs(self.specs, self.config.seed, batch=batch)
+
+    @cached_property
+    def analysis(self) -> GraphAnalysis:
+        """The labelled model, without what the configuration ignores."""
+        return analyze(self.module, self.examples(), ignore=self.config.pruning.ignore)
+
+    @cached_property
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """The channel groups with the configured least widths and steps."""
+        settings = self.config.pruning
+        return tuple(
+            replace(
+                group,
+                minimum=max(1, round(settings.min_width * group.size)),
+                step=max(1, (settings.step or 1) // group.channels_per_unit),
+            )
+            for group in self.analysis.record.groups
+        )
+
+    @cached_property
+    def data(self) -> Data | None:
+        """The data to recover and to judge with, or None."""
+        settings = self.config.data
+        if settings.source is None:
+            return None
+        return load_data(
+            settings.source,
+            input_spec=self.specs[0],
+            seed=self.config.seed,
+            validation_share=settings.validation_share,
+            mean=settings.mean,
+            std=settings.std,
+            workers=self.config.recovery.workers,
+        )
+
+    @cached_property
+    def metric(self) -> str | Metric:
+        """``top1``, or the user's callable."""
+        name = self.config.data.metric
+        return name if name == "top1" else resolve(name)
+
+    @property
+    def measurable(self) -> bool:
+        """Whether accuracy can be measured: there are labels, and one input to feed."""
+        return self.data is not None and self.data.labelled and len(self.specs) == 1
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """The conditions to meet the budget under."""
+        return targets_of(self.config)
+
+
+def _spec_of(index: int, tensor: torch.Tensor) -> InputSpec:
+    return InputSpec(name=f"input_{index}", shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
