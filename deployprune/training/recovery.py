@@ -54,7 +54,7 @@ def finetune(
     accelerator = make_accelerator()
     conditions = (teacher is not None, data.labelled, sorted(masks or ()), accelerator.num_processes)
     identity = fingerprint(student, settings, *conditions)
-    state = read_state(checkpoint, identity) if checkpoint else None
+    state = _read_shared(checkpoint, identity, accelerator)
     with _as_before(student, teacher), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         precision = state.precision if state else _resolve_precision(student, data, settings, accelerator)
@@ -65,16 +65,27 @@ def finetune(
             if checkpoint and accelerator.is_main_process:
                 write_state(checkpoint, state, identity)
         student.load_state_dict(_same_everywhere(state.best, accelerator))
+    return _record(trainer, state, "metric" if evaluate else "validation loss")
+
+
+def _record(trainer: Trainer, state: TrainingState, criterion: str) -> TrainingRecord:
     return TrainingRecord(
         epochs=state.epoch,
         best_epoch=state.best_epoch,
         history=state.history,
-        criterion="metric" if evaluate else "validation loss",
-        distilled=teacher is not None,
-        labels=data.labelled,
+        criterion=criterion,
+        distilled=trainer.teacher is not None,
+        labels=trainer.data.labelled,
         images_per_second=trainer.images_per_second,
-        seed=settings.seed,
+        seed=trainer.settings.seed,
     )
+
+
+def _read_shared(checkpoint: Path | None, identity: str, accelerator: Accelerator) -> TrainingState | None:
+    """The state to go on from; the main process's, since other machines may not see its file."""
+    found = [read_state(checkpoint, identity) if checkpoint and accelerator.is_main_process else None]
+    broadcast_object_list(found)
+    return found[0]
 
 
 def _resolve_precision(student: nn.Module, data: Data, settings: RecoverySettings, accelerator: Accelerator) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import math
 import time
@@ -12,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import broadcast_object_list, send_to_device
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import IterableDataset
 
 from deployprune.errors import UsageError
@@ -30,8 +31,15 @@ __all__ = ["Trainer", "make_accelerator"]
 
 
 def make_accelerator() -> Accelerator:
-    """Accelerate's view of this process: alone, or one of those that ``accelerate launch`` or ``torchrun`` started."""
-    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+    """Accelerate's view of this process: alone, or one of those that ``accelerate launch`` or ``torchrun`` started.
+
+    A process group that begins here ends with the interpreter: its threads would abort an exit that leaves it open.
+    """
+    was_joined = distributed.is_initialized()
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+    if distributed.is_initialized() and not was_joined:
+        atexit.register(distributed.destroy_process_group)
+    return accelerator
 
 
 class Trainer:
