@@ -86,5 +86,8 @@ class _Shapes(fx.Interpreter):
         first = result[0] if isinstance(result, list | tuple) and result else result
         if n.op == "call_function" and isinstance(first, Tensor):
             values = [self.env[source] for source in n.all_input_nodes]
-            self.seen[n.name] = ([(v.is_floating_point(), tuple(v.shape)) for v in values if isinstance(v, Tensor)], tuple(first.shape))
+            self.seen[n.name] = (
+                [(v.is_floating_point(), tuple(v.shape)) for v in values if isinstance(v, Tensor)],
+                tuple(first.shape),
+            )
         return result

@@ -52,4 +52,18 @@ def _prelu(call: Call) -> Labels:
     return settle(span, {dim: dim for dim in range(len(shape))}, shape)
 
 
+def _glu(call: Call) -> Labels:
+    """One half gates the other: both halves meet."""
+    x: Value = call["self"]
+    dim = call["dim"] % x.ndim
+    half = x.labels.shape[dim] // 2
+    shape = tuple(call.result.shape)
+    parts = [
+        call.atoms.move(x.labels, lambda tensor, start=start: tensor.narrow(dim, start, half), shape)  # type: ignore[misc]
+        for start in (0, half)
+    ]
+    return meet_all(call, [Value(part, call.result, False) for part in parts], shape)
+
+
 RULES["prelu"] = Rule(_prelu)
+RULES["glu"] = Rule(_glu)
