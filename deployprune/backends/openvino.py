@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deployprune.backends.base import check_target, require_file
 from deployprune.backends.feeds import check_feeds
 from deployprune.backends.installed import installed
+from deployprune.backends.openvino_counters import typical_times
 from deployprune.backends.telemetry import forbid_telemetry
 from deployprune.errors import BackendUnavailableError, ExportError, UsageError
 from deployprune.records import Availability, InputSpec, NodeTime, Target
@@ -62,8 +63,6 @@ class OpenVinoBackend:
 
     def node_times(self, path: Path, target: Target, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
         """Per-node times from the runtime's performance counters."""
-        from deployprune.backends.openvino_counters import typical_times
-
         return typical_times(lambda: self._open(path, target, count=True), feeds, runs)
 
     def _open(self, path: Path, target: Target, *, count: bool) -> OpenVinoSession:

@@ -9,24 +9,35 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from deployprune.backends.base import Session
 from deployprune.records import NodeTime
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from deployprune.backends.openvino import OpenVinoSession
-
-__all__ = ["typical_times"]
+__all__ = ["CountingSession", "typical_times"]
 
 _COPIES = 3
 _WARM_UP = 3
 Shapes = tuple[tuple[int, ...], ...]
 
 
+class CountingSession(Session, Protocol):
+    """A session whose runtime counts the time of every node."""
+
+    def counters(self) -> list[Any]:
+        """The counters of all nodes since the model was compiled."""
+        ...
+
+    def runtime_nodes(self) -> list[Any]:
+        """The nodes as compiled, with their shapes."""
+        ...
+
+
 def typical_times(
-    open_session: Callable[[], OpenVinoSession], feeds: dict[str, np.ndarray], runs: int
+    open_session: Callable[[], CountingSession], feeds: dict[str, np.ndarray], runs: int
 ) -> tuple[NodeTime, ...]:
     """Every executed node's ms (batch as opened), the median over ``_COPIES`` compiled copies that share ``runs``."""
     times: defaultdict[str, list[float]] = defaultdict(list)
@@ -44,7 +55,7 @@ def typical_times(
     )
 
 
-def _mean_times(session: OpenVinoSession, feeds: dict[str, np.ndarray], runs: int) -> list[tuple[str, str, float]]:
+def _mean_times(session: CountingSession, feeds: dict[str, np.ndarray], runs: int) -> list[tuple[str, str, float]]:
     """(name, kind, mean ms after the warm-up) of the nodes that ran in the first inference.
 
     The first one decides, because a node whose average falls below one microsecond is reported as not run.
@@ -64,7 +75,7 @@ def _mean_times(session: OpenVinoSession, feeds: dict[str, np.ndarray], runs: in
     ]
 
 
-def _averages(session: OpenVinoSession) -> dict[str, float]:
+def _averages(session: CountingSession) -> dict[str, float]:
     """Microseconds by node name; averages are cut to whole numbers, which half a microsecond makes good."""
     return {info.node_name: info.real_time.total_seconds() * 1e6 + 0.5 for info in session.counters()}
 
