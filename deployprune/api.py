@@ -18,12 +18,13 @@ from deployprune.export.parity import check_parity, require_parity
 from deployprune.graph.analysis import GraphAnalysis, PrunedModel, analyze
 from deployprune.graph.shrink import patch
 from deployprune.graph.surgery import slice_parameters
-from deployprune.pipeline import doors
+from deployprune.pipeline import crew, doors
 from deployprune.pipeline.exporting import SUFFIXES, write_formats
 from deployprune.pipeline.tables import measure_table, variant_files
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.weights import read_weights
 from deployprune.pipeline.workbench import Workbench
+from deployprune.processes import is_assistant
 from deployprune.profiling.fit import fit_latency
 from deployprune.progress import Observer, SilentObserver
 from deployprune.pruning.importance import score
@@ -171,9 +172,12 @@ def compress(
     """The whole way; the verdict and the run directory.
 
     ``settings`` are those of ``deployprune.yaml`` by dotted name: ``{"target.speedup": "2x", "model.inputs":
-    ["1x3x224x224"]}``. Raises the errors of all steps; a missed budget is a verdict, not an error.
+    ["1x3x224x224"]}``. Under ``torchrun`` or ``accelerate launch`` all processes call this and get the same answer.
+    Raises the errors of all steps; a missed budget is a verdict, not an error.
     """
     config = load_config(None, {**settings, "model.source": str(source)}, {})
+    if is_assistant():
+        return crew.assist(trust_pickle=config.model.trust_pickle)
     with RunDirectory.create(Path(config.output), config) as run:
         return doors.compress(config, run=run, observer=observer or SilentObserver()), run.root
 

@@ -6,11 +6,12 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 from deployprune.errors import RunDirectoryError
 
-__all__ = ["TEMPORARY_PREFIX", "sha256_bytes", "sha256_file", "write_atomic"]
+__all__ = ["TEMPORARY_PREFIX", "make_new_folder", "remove_unfinished", "sha256_bytes", "sha256_file", "write_atomic"]
 
 TEMPORARY_PREFIX = ".unfinished-"
 
@@ -32,6 +33,32 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
+
+
+def make_new_folder(folder: Path, name: str) -> Path:
+    """Make ``name`` in ``folder``, or ``name-2`` and so on: never one that was there before.
+
+    Raises RunDirectoryError where no folder can be made.
+    """
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        root = folder / f"{name}{suffix}"
+        try:
+            root.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunDirectoryError(f"cannot make the run directory {root}: {error.strerror}") from error
+        return root
+    raise RunDirectoryError(f"too many runs named {name} in {folder}", hint="name another folder with --output")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing below ``folder``: files, and folders of files that belong together."""
+    for leftover in list(folder.rglob(f"{TEMPORARY_PREFIX}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -14,11 +14,16 @@ from pathlib import Path
 
 from deployprune.errors import RunDirectoryError
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "is_locked"]
 
 _PREFIX = ".lock-"
 _NAME = re.compile(re.escape(_PREFIX) + r"(?P<host>.+)-(?P<pid>\d+)-(?P<started>\d+)")
 _CLOCK_TOLERANCE_S = 2
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process has ``directory``, or ended without giving it back."""
+    return any(directory.glob(f"{_PREFIX}*"))
 
 
 class Lock:

@@ -146,7 +146,7 @@ class PruningConfig(_Section, frozen=True):
 class TableConfig(_Section, frozen=True):
     """How the latency table is measured."""
 
-    variants: Annotated[int, about("whole-model variants that are timed", ge=4)] = 24
+    variants: Annotated[int, about("whole-model variants that are timed", ge=6)] = 24
     rounds: Annotated[int, about("interleaved timings of each variant", flag="--table-rounds", ge=3)] = 15
 
 

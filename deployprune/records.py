@@ -405,7 +405,10 @@ class PrunedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecord:
-    """What recovery did: epochs, best epoch, metric history (None where nothing could be measured) and settings."""
+    """What recovery did: epochs, best epoch, metric history (None where nothing could be measured) and settings.
+
+    ``precision`` is what training ran in, ``fp32`` or ``bf16``: what ``auto`` came to on that machine.
+    """
 
     epochs: int
     best_epoch: int
@@ -415,6 +418,7 @@ class TrainingRecord:
     labels: bool
     images_per_second: float
     seed: int
+    precision: str = "fp32"
 
 
 # --------------------------------------------------------------------------------------------------------- verification

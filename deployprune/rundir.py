@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -18,40 +19,43 @@ from typing import Any, Self, TypeVar
 
 from deployprune.codec import decode, encode, read_envelope
 from deployprune.config import Config, dump_config, parse_config
-from deployprune.errors import RunDirectoryError
-from deployprune.files import TEMPORARY_PREFIX, sha256_bytes, write_atomic
-from deployprune.lock import Lock
+from deployprune.errors import DeployPruneError, ExportError, RunDirectoryError
+from deployprune.files import make_new_folder, remove_unfinished, sha256_bytes, write_atomic
+from deployprune.lock import Lock, is_locked
 from deployprune.provenance import hash_inputs, require_same
 from deployprune.records import LatencyTable
-from deployprune.steps import Step, find_step, table_step
+from deployprune.steps import ANALYSIS, Step, find_step, table_step
 
 __all__ = ["RunDirectory"]
 
 T = TypeVar("T")
 CONFIG_FILE = "config.yaml"
 RECORDS = "[0-9][0-9]-*.json"
+_RESUMABLE = (ExportError, RunDirectoryError)  # a full disk, for one: the run can go on once there is room
 
 
 class RunDirectory:
     """A folder of records and artifacts (``root``) and the configuration they came from (``config``).
 
-    A run that was created or opened holds a lock until its ``with`` block, or :meth:`close`, gives it back.
+    A run that was created or opened holds a lock until its ``with`` block, or :meth:`close`, gives it back. A new run
+    that is refused before its model was analysed leaves no directory: what it asked for cannot be done.
     """
 
-    def __init__(self, root: Path, config: Config, lock: Lock | None) -> None:
+    def __init__(self, root: Path, config: Config, lock: Lock | None, *, is_new: bool = False) -> None:
         self.root = root
         self.config = config
         self._lock = lock
+        self._is_new = is_new
 
     @classmethod
     def create(cls, folder: Path, config: Config) -> Self:
         """Make a new run ``<model>-<date>-<hash of the configuration>`` in ``folder``."""
         text = dump_config(config).encode()
         date = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        root = _make_new(folder, f"{_model_name(config)}-{date}-{sha256_bytes(text)[:6]}")
+        root = make_new_folder(folder, f"{_model_name(config)}-{date}-{sha256_bytes(text)[:6]}")
         lock = Lock(root)
         write_atomic(root / CONFIG_FILE, text)
-        return cls(root, config, lock)
+        return cls(root, config, lock, is_new=True)
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -64,8 +68,7 @@ class RunDirectory:
         lock = Lock(root)
         run = cls(root, config, lock)
         try:
-            for leftover in root.rglob(f"{TEMPORARY_PREFIX}*"):
-                leftover.unlink()
+            remove_unfinished(root)
             run._check_chain()
         except RunDirectoryError:
             lock.release()
@@ -83,6 +86,11 @@ class RunDirectory:
         if self._lock is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    @property
+    def is_held(self) -> bool:
+        """Whether some process works in the run."""
+        return is_locked(self.root)
 
     def has(self, step: Step[Any]) -> bool:
         """Whether the step has ended."""
@@ -143,6 +151,9 @@ class RunDirectory:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Give the lock back."""
+        refused = isinstance(error, DeployPruneError) and not isinstance(error, _RESUMABLE)
+        if self._is_new and refused and not self.has(ANALYSIS):
+            shutil.rmtree(self.root)
         self.close()
 
     def _hash_inputs(self, inputs: Iterable[Step[Any]], files: Iterable[Path]) -> dict[str, str]:
@@ -184,17 +195,3 @@ def _read_config(root: Path) -> Config:
 def _model_name(config: Config) -> str:
     stem = Path((config.model.source or "model").rpartition(":")[2]).stem
     return re.sub(r"[^A-Za-z0-9_.]+", "-", stem).strip("-.") or "model"
-
-
-def _make_new(folder: Path, name: str) -> Path:
-    """A folder that was not there before: two runs that begin in the same second get two folders."""
-    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-        root = folder / f"{name}{suffix}"
-        try:
-            root.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise RunDirectoryError(f"cannot make the run directory {root}: {error.strerror}") from error
-        return root
-    raise RunDirectoryError(f"too many runs named {name} in {folder}", hint="name another folder with --output")

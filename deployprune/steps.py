@@ -50,10 +50,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRecord:
-    """The model that was loaded and the inputs it is called with."""
+    """The model that was loaded, the inputs it is called with, and the hash of the data where it has one."""
 
     model: ModelRef
     inputs: tuple[InputSpec, ...]
+    data_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,8 @@ except SystemExit as end:
 
 
 def light_modules() -> list[str]:
-    """Every module that stands directly in the package, but the pipeline, and all of the rooms that only read."""
-    files = [file for file in PACKAGE.glob("*.py") if file.stem not in ("__init__", "__main__", "pipeline")]
+    """Every module that stands directly in the package, but those above the pipeline, and the rooms that only read."""
+    files = [file for file in PACKAGE.glob("*.py") if file.stem not in ("__init__", "__main__", "api", "demo")]
     files += [file for room in LIGHT_ROOMS for file in (PACKAGE / room).rglob("*.py")]
     names = [".".join(("deployprune", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in sorted(files)]
     return [name.removesuffix(".__init__") for name in names]

@@ -11,6 +11,7 @@ from deployprune.cli.common import Output, output_options
 from deployprune.cli.settings import Given, SectionedCommand, config_options
 from deployprune.errors import UsageError
 from deployprune.options import Config
+from deployprune.processes import is_assistant
 
 if TYPE_CHECKING:
     from deployprune.rundir import RunDirectory
@@ -33,6 +34,11 @@ def command(output: Output, given: Given, resume: Path | None) -> None:
     \b
     deployprune compress model.pt --input 1x3x32x32 --speedup 2x --data images/
     deployprune compress weights.safetensors --arch nets:resnet --target-latency 30ms
+
+    Training runs on all processes that torchrun or accelerate launch starts; the first does everything else.
+
+    \b
+    torchrun --nproc-per-node 4 -m deployprune compress model.pt --input 1x3x32x32 --speedup 2x --data images/
     """
     if resume is None:
         run_compression(given.load(), output)
@@ -53,6 +59,9 @@ def run_compression(config: Config, output: Output) -> None:
 
     require_model(config)
     require_target(config)
+    if is_assistant():
+        _assist(trust_pickle=config.model.trust_pickle)
+        return
     with RunDirectory.create(Path(config.output), config) as run:
         _compress(config, run, output)
 
@@ -62,9 +71,19 @@ def _resume(root: Path, output: Output, *, trust_pickle: bool) -> None:
 
     from deployprune.rundir import RunDirectory
 
+    if is_assistant():
+        _assist(trust_pickle=trust_pickle)
+        return
     with RunDirectory.open(root) as run:
         model = msgspec.structs.replace(run.config.model, trust_pickle=trust_pickle)
         _compress(msgspec.structs.replace(run.config, model=model), run, output)
+
+
+def _assist(*, trust_pickle: bool) -> None:
+    """Train along with the main process, which has the verdict and its exit code to tell."""
+    from deployprune.pipeline import assist
+
+    assist(trust_pickle=trust_pickle)
 
 
 def _compress(config: Config, run: RunDirectory, output: Output) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deployprune.errors import ExportError
+from deployprune.files import TEMPORARY_PREFIX
 
 __all__ = ["staged"]
 
@@ -23,7 +24,7 @@ def staged(path: Path) -> Iterator[Path]:
     folder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{path.name}-", dir=path.parent))
         yield folder / path.name
         # The main file last: where it is, its side files are.
         for file in sorted(folder.iterdir(), key=lambda file: file.name == path.name):

@@ -1,15 +1,20 @@
 """The whole way, step by step: the only place that knows the order.
 
-- ``compress``: the steps of a run over its directory
+- ``doors``: what the command line and the Python interface call
+- ``compress``: the order of the steps
+- ``run``: what the steps work on, and how each is done once and recorded
+- ``preparing``, ``reducing``, ``concluding``: the steps before anything is decided, to the candidate, to the verdict
+- ``crew``: several processes on one run
 - ``workbench``: the model, analysis and data that the steps share
 - ``targets``: backends and budgets
-- ``tables``, ``planning``: measuring variants, and the closed loop of plan, build and time
-- ``recovering``, ``exporting``, ``verifying``: training, files and proof
+- ``tables``, ``planning``, ``landing``: measuring variants, and the closed loop of plan, build and time
+- ``recovering``, ``exporting``, ``cards``, ``verifying``, ``judging``: training, files, and the proof of both
 - ``weights``: safetensors in and out
 """
 
 from __future__ import annotations
 
+from deployprune.pipeline.crew import assist
 from deployprune.pipeline.doors import compress, inspect_model, profile_model, verify_files
 
-__all__ = ["compress", "inspect_model", "profile_model", "verify_files"]
+__all__ = ["assist", "compress", "inspect_model", "profile_model", "verify_files"]

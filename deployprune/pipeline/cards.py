@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from deployprune.verification.memory import peak_memory_bytes
 
 __all__ = ["accuracy_drop", "file_card", "measured_accuracy"]
 
-_EVALUATION_BATCH = 64
+_LOADED_BATCH = 64
 
 
 def file_card(bench: Workbench, role: str, path: Path, target: Target) -> ModelCard:
@@ -39,15 +38,14 @@ def accuracy_drop(cards: Sequence[ModelCard]) -> float | None:
 
 
 def measured_accuracy(bench: Workbench, path: Path, target: Target) -> AccuracyResult | None:
-    """The metric of a file through its runtime, or None where there is nothing to measure it on."""
-    if bench.config.data.source is None or not bench.measurable or bench.data is None:
+    """The metric of a file as it is run on ``target``, or None where there is nothing to measure it on."""
+    if bench.labelled_data is None:
         return None
-    batch = target.batch if bench.config.export.static else _EVALUATION_BATCH
-    with require_backend(target.backend).open(path, replace(target, batch=batch)) as session:
-        return file_accuracy(session, _batches(bench.data), bench.metric)
+    with require_backend(target.backend).open(path, target) as session:
+        return file_accuracy(session, _batches(bench.labelled_data), bench.metric)
 
 
 def _batches(data: Data) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for batch in data.loader("val", _EVALUATION_BATCH):
+    for batch in data.loader("val", _LOADED_BATCH):
         inputs, labels = split_batch(batch)
         yield np.asarray(inputs), np.asarray(labels)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from deployprune.backends.registry import require_backend
 from deployprune.config import Config
 from deployprune.errors import UsageError
-from deployprune.pipeline.cards import accuracy_drop, file_card
-from deployprune.pipeline.compress import Run
+from deployprune.pipeline import crew, preparing
+from deployprune.pipeline.cards import file_card
+from deployprune.pipeline.compress import do_all_steps
+from deployprune.pipeline.exporting import SUFFIXES
+from deployprune.pipeline.judging import conclude, judge_target
+from deployprune.pipeline.run import Run
 from deployprune.pipeline.tables import bound_session
 from deployprune.pipeline.targets import targets_of
 from deployprune.pipeline.workbench import Workbench
@@ -17,20 +23,25 @@ from deployprune.profiling.measure import measure_interleaved
 from deployprune.progress import Observer
 from deployprune.records import Analysis, LatencyTable, Target, VerificationRecord, Verified
 from deployprune.rundir import RunDirectory
-from deployprune.verification.budget import combine, judge
-from deployprune.verification.speedup import verify_latency
 
 __all__ = ["compress", "inspect_model", "profile_model", "verify_files"]
 
 
 def compress(config: Config, *, run: RunDirectory, observer: Observer) -> VerificationRecord:
-    """Do every step of the run that has no record yet, and give the verdict."""
-    return Run(config, run, observer).compress()
+    """Do every step of the run that has no record yet, and give the verdict.
+
+    Under ``torchrun`` and ``accelerate launch`` this is for the main process; :mod:`deployprune.pipeline.crew` has the
+    others.
+    """
+    crew.share_root(run.root)
+    return do_all_steps(Run(run, Workbench(config, observer)))
 
 
 def profile_model(config: Config, *, run: RunDirectory, observer: Observer) -> dict[str, LatencyTable]:
     """Measure the model's latency table on every target."""
-    return Run(config, run, observer).measure_tables()
+    under_way = Run(run, Workbench(config, observer))
+    preparing.prepare(under_way)
+    return preparing.measure_tables(under_way)
 
 
 def inspect_model(config: Config, observer: Observer) -> Analysis:
@@ -49,11 +60,7 @@ def verify_files(config: Config, baseline: Path, candidate: Path, *, observer: O
     for target in _targets_for(config, baseline, candidate):
         with observer.step(f"Timing {candidate.name} against {baseline.name} on {target.backend}"):
             results.append(_compare(config, target, {"dense": baseline, "candidate": candidate}, observer))
-    verdict = combine(result.verdict for result in results)
-    deciding = next(result for result in results if result.verdict is verdict)
-    return VerificationRecord(
-        targets=tuple(results), verdict=verdict, reason=f"{deciding.target.backend}: {deciding.reason}"
-    )
+    return conclude(results)
 
 
 def _targets_for(config: Config, baseline: Path, candidate: Path) -> list[Target]:
@@ -61,8 +68,7 @@ def _targets_for(config: Config, baseline: Path, candidate: Path) -> list[Target
         raise UsageError(
             f"{baseline.name} and {candidate.name} are of different formats", hint="compare two .onnx or two .xml files"
         )
-    wanted = {"onnx": ".onnx", "openvino": ".xml"}
-    found = [t for t in targets_of(config) if wanted[require_backend(t.backend).format] == candidate.suffix]
+    found = [t for t in targets_of(config) if SUFFIXES[require_backend(t.backend).format] == candidate.suffix]
     if not found:
         raise UsageError(
             f"none of the backends {', '.join(config.target.backends)} opens {candidate.suffix} files",
@@ -72,31 +78,19 @@ def _targets_for(config: Config, baseline: Path, candidate: Path) -> list[Target
 
 
 def _compare(config: Config, target: Target, paths: Mapping[str, Path], observer: Observer) -> Verified:
-    backend, bench = require_backend(target.backend), Workbench(config, observer)
     reference = _reference_ms(config, target, paths["dense"])
-    goal = _goal(config, reference)
-    comparisons, control, drift = verify_latency(
-        backend, target, paths, reference, goal, seed=config.seed, budget_s=config.verification.budget_seconds
-    )
-    cards = tuple(file_card(bench, role, path, target) for role, path in paths.items())
-    verdict, reason = judge(
-        comparisons["candidate"].ratio,
-        goal,
-        control,
-        accuracy_drop=accuracy_drop(cards),
-        max_accuracy_drop=config.target.max_accuracy_drop,
-    )
-    return Verified(
-        target=target,
-        cards=cards,
-        comparisons=tuple(comparisons.values()),
-        control=control,
-        reference_ms=reference,
-        target_ms=goal * reference,
-        drift=drift,
-        verdict=verdict,
-        reason=reason,
-    )
+    bench = Workbench(_with_inputs_of(paths["dense"], target, config), observer)
+    cards = [file_card(bench, role, path, target) for role, path in paths.items()]
+    return judge_target(config, target, paths, cards, reference_ms=reference, goal=_goal(config, reference))
+
+
+def _with_inputs_of(path: Path, target: Target, config: Config) -> Config:
+    """``config`` with the file's own inputs where none were named: the data has to fit them."""
+    if config.model.inputs:
+        return config
+    with require_backend(target.backend).open(path, target) as session:
+        texts = [f"{spec.name}:{'x'.join(map(str, spec.shape))}:{spec.dtype}" for spec in session.inputs]
+    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, inputs=texts))
 
 
 def _goal(config: Config, reference_ms: float) -> float:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from deployprune.backends.registry import require_backend
-from deployprune.config import Config
 from deployprune.export.artifact import file_artifact
 from deployprune.export.onnx import export_onnx
 from deployprune.export.openvino import export_openvino
 from deployprune.export.parity import check_parity, require_parity
+from deployprune.pipeline.workbench import Workbench
 from deployprune.records import InputSpec, ParityResult, Target
 from deployprune.steps import ExportRecord
 
@@ -41,33 +41,22 @@ def write_formats(
     return paths
 
 
-def export_files(
-    module: nn.Module,
-    specs: Sequence[InputSpec],
-    examples: tuple[torch.Tensor, ...],
-    root: Path,
-    stem: Path,
-    targets: Sequence[Target],
-    config: Config,
-) -> ExportRecord:
-    """Export ``module`` for all targets and prove parity on each.
+def export_files(bench: Workbench, module: nn.Module, root: Path, stem: Path) -> ExportRecord:
+    """Export ``module`` (the bench's model, or what became of it) for all targets, and prove parity on each.
 
-    Raises ExportError for what cannot be written and ParityError for outputs that differ.
+    ``stem`` is the files' path in ``root`` without suffix. Raises ExportError for what cannot be written and
+    ParityError for outputs that differ.
     """
-    formats = [require_backend(target.backend).format for target in targets]
-    paths = write_formats(module, examples, specs, stem, formats, static=config.export.static)
-    parity = tuple(_parity(module, examples, paths, root, target, config.seed) for target in targets)
+    formats = [require_backend(target.backend).format for target in bench.targets]
+    static = bench.config.export.static
+    paths = write_formats(module, bench.examples(), bench.specs, stem, formats, static=static)
+    parity = tuple(_prove_parity(bench, module, paths, root, target) for target in bench.targets)
     artifacts = tuple(file_artifact(path, root, name) for name, path in paths.items())
     return ExportRecord(artifacts=artifacts, parity=parity)
 
 
-def _parity(
-    module: nn.Module,
-    examples: tuple[torch.Tensor, ...],
-    paths: dict[str, Path],
-    root: Path,
-    target: Target,
-    seed: int,
+def _prove_parity(
+    bench: Workbench, module: nn.Module, paths: Mapping[str, Path], root: Path, target: Target
 ) -> ParityResult:
     backend = require_backend(target.backend)
     path = paths[backend.format]
@@ -75,11 +64,11 @@ def _parity(
         result = check_parity(
             session,
             module,
-            examples,
+            bench.examples(),
             artifact=path.relative_to(root).as_posix(),
             backend=target.backend,
             tolerance=_TOLERANCES[target.precision],
-            seed=seed,
+            seed=bench.config.seed,
         )
     return require_parity(result)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ from deployprune.training.settings import ProgressEvent, RecoverySettings
 from deployprune.training.sparsity import apply_masks, global_magnitude_masks
 from deployprune.units import format_count
 
-__all__ = ["eager_accuracy", "recover", "recovery_settings", "score_units", "unstructured_twin"]
+__all__ = ["eager_accuracy", "recover", "score_units", "unstructured_twin"]
 
 _IMPORTANCE_BATCHES = 16
 
@@ -39,107 +41,126 @@ def score_units(bench: Workbench) -> dict[str, NDArray[np.float64]]:
         name = "l2" if data is None else "taylor"
     gradients = None
     if data is not None:
-        gradients = lambda: loss_gradients(  # noqa: E731
-            bench.module,
-            data,
-            batches=_IMPORTANCE_BATCHES,
-            batch_size=bench.config.recovery.batch_size,
-            seed=bench.config.seed,
-        )
+        size, seed = bench.config.recovery.batch_size, bench.config.seed
+        gradients = partial(loss_gradients, bench.module, data, batches=_IMPORTANCE_BATCHES, batch_size=size, seed=seed)
     return score(name, bench.module, bench.groups, gradients=gradients)
-
-
-def recovery_settings(bench: Workbench) -> RecoverySettings:
-    """The configured recovery."""
-    given = bench.config.recovery
-    return RecoverySettings(
-        epochs=given.epochs,
-        batch_size=given.batch_size,
-        learning_rate=given.learning_rate,
-        weight_decay=given.weight_decay,
-        optimizer=given.optimizer,
-        warmup_epochs=given.warmup_epochs,
-        temperature=given.temperature,
-        distill_weight=given.distill_weight,
-        precision=given.precision,
-        augment=bench.config.data.augment,
-        seed=bench.config.seed,
-        max_steps=given.max_steps,
-        workers=given.workers,
-    )
 
 
 def eager_accuracy(bench: Workbench, module: nn.Module) -> AccuracyResult | None:
     """The metric of a module on the validation data, or None where it cannot be measured."""
-    if not bench.measurable or bench.data is None:
+    return None if bench.labelled_data is None else accuracy(module, bench.labelled_data, metric=bench.metric)
+
+
+def recover(
+    bench: Workbench,
+    kept: KeptUnits,
+    importance: Callable[[], Mapping[str, NDArray[np.float64]]],
+    folder: Path | None,
+    task: Task,
+) -> tuple[nn.Module, TrainingRecord | None]:
+    """The pruned model after recovery: removed at once, or in ``pruning.rounds`` rounds with recovery after each.
+
+    The record is that of the last round, None where there is no data or no epoch. An interrupted recovery goes on from
+    what it left in ``folder`` (the main process's; None for others).
+    """
+    rounds, settings = bench.config.pruning.rounds, _settings(bench)
+    dense = copy.deepcopy(bench.module.state_dict())
+    student: nn.Module = bench.module
+    record: TrainingRecord | None = None
+    checkpoints = [_checkpoint(folder, f"recovery-{turn}") for turn in range(1, rounds + 1)]
+    for turn, checkpoint in enumerate(checkpoints, start=1):
+        left = kept if turn == rounds else _kept_midway(bench, kept, importance(), turn / rounds)
+        pruned = bench.analysis.prune(left, seed=bench.config.seed)
+        student = pruned.module
+        _fill(student, dense, pruned.kept)
+        epochs = settings.epochs * turn // rounds - settings.epochs * (turn - 1) // rounds
+        part = _Part(task, turn, rounds)
+        record = _train(bench, student, replace(settings, epochs=epochs), checkpoint, part)
+        _scatter(dense, student, pruned.kept)
+    _remove(checkpoints)
+    return student, record
+
+
+def unstructured_twin(
+    bench: Workbench, nonzero: int, recovery: TrainingRecord | None, folder: Path | None, task: Task
+) -> tuple[nn.Module, TrainingRecord | None] | None:
+    """The dense model with all but ``nonzero`` parameters zeroed, trained like the candidate was in ``recovery``.
+
+    None where the biases and normalisations alone are more than that.
+    """
+    twin = copy.deepcopy(bench.module)
+    try:
+        masks = global_magnitude_masks(twin, nonzero)
+    except UsageError as error:
+        bench.observer.warning(f"no unstructured twin with {format_count(nonzero)} parameters: {error.message}")
         return None
-    return accuracy(module, bench.data, metric=bench.metric)
+    apply_masks(twin, masks)
+    settings, checkpoint = _settings(bench), _checkpoint(folder, "unstructured")
+    if recovery is not None:
+        settings = replace(settings, precision=recovery.precision)
+    record = _train(bench, twin, settings, checkpoint, _Part(task, 1, 1), masks)
+    _remove([checkpoint])
+    return twin, record
 
 
-def train(
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Where one training stands among those of a step, told as one progress."""
+
+    task: Task
+    turn: int
+    turns: int
+
+    def show(self, event: ProgressEvent) -> None:
+        """Tell a training step."""
+        score = "" if event.score is None else f", score {event.score:.4g}"
+        turn = f"round {self.turn} of {self.turns}, " if self.turns > 1 else ""
+        note = f"{turn}epoch {event.epoch} of {event.epochs}, loss {event.loss:.3f}{score}"
+        done = (self.turn - 1 + event.step / max(event.steps, 1)) / self.turns
+        self.task.update(done, note=f"{note}, {event.images_per_second:.0f} images/s")
+
+
+def _settings(bench: Workbench) -> RecoverySettings:
+    """The configured recovery."""
+    given = msgspec.structs.asdict(bench.config.recovery)
+    return RecoverySettings(**given, augment=bench.config.data.augment, seed=bench.config.seed)
+
+
+def _checkpoint(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / f"{name}.pt"
+
+
+def _remove(checkpoints: Sequence[Path | None]) -> None:
+    for checkpoint in checkpoints:
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+
+
+def _train(
     bench: Workbench,
     student: nn.Module,
     settings: RecoverySettings,
-    checkpoint: Path,
-    task: Task,
+    checkpoint: Path | None,
+    part: _Part,
     masks: Mapping[str, torch.Tensor] | None = None,
 ) -> TrainingRecord | None:
     """Distil the dense model into ``student``; None where there is no data or no epoch."""
     if bench.data is None or settings.epochs == 0:
         return None
-    data, metric = bench.data, bench.metric
-
-    def evaluate(module: nn.Module) -> float:
-        return accuracy(module, data, metric=metric).value
-
-    def show(event: ProgressEvent) -> None:
-        score = "" if event.score is None else f", {event.score:.4g}"
-        note = f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.3f}{score}"
-        task.update(event.step / max(event.steps, 1), note=f"{note}, {event.images_per_second:.0f} images/s")
-
-    record = finetune(
+    labelled, metric = bench.labelled_data, bench.metric
+    return finetune(
         student,
         bench.module,
-        data,
+        bench.data,
         settings,
         masks=masks,
         checkpoint=checkpoint,
-        evaluate=evaluate if bench.measurable else None,
-        progress=show,
+        evaluate=None if labelled is None else lambda module: accuracy(module, labelled, metric=metric).value,
+        progress=part.show,
     )
-    checkpoint.unlink(missing_ok=True)
-    return record
 
 
-def recover(
-    bench: Workbench, kept: KeptUnits, importance: Mapping[str, NDArray[np.float64]], folder: Path, task: Task
-) -> tuple[nn.Module, TrainingRecord | None]:
-    """The pruned model after recovery: removed at once, or in ``pruning.rounds`` rounds with recovery after each.
-
-    Raises UsageError for fewer epochs than rounds.
-    """
-    rounds, settings = bench.config.pruning.rounds, recovery_settings(bench)
-    if rounds > 1 and settings.epochs < rounds:
-        raise UsageError(
-            f"{settings.epochs} epochs of recovery cannot be spread over {rounds} pruning rounds",
-            hint="raise recovery.epochs, or lower pruning.rounds",
-        )
-    dense = copy.deepcopy(bench.module.state_dict())
-    student: nn.Module = bench.module
-    record: TrainingRecord | None = None
-    for turn in range(1, rounds + 1):
-        pruned = bench.analysis.prune(_nested(bench, kept, importance, turn / rounds), seed=bench.config.seed)
-        student = pruned.module
-        _fill(student, dense, pruned.kept)
-        epochs = (
-            settings.epochs // rounds if turn < rounds else settings.epochs - settings.epochs // rounds * (rounds - 1)
-        )
-        record = train(bench, student, replace(settings, epochs=epochs), folder / f"recovery-{turn}.pt", task)
-        _scatter(dense, student, pruned.kept)
-    return student, record
-
-
-def _nested(
+def _kept_midway(
     bench: Workbench, kept: KeptUnits, importance: Mapping[str, NDArray[np.float64]], share: float
 ) -> dict[str, tuple[int, ...]]:
     """The units left after ``share`` of the way to ``kept``: those that stay, and the best of those that go."""
@@ -177,18 +198,3 @@ def _scatter(dense: dict[str, torch.Tensor], module: nn.Module, kept: KeptIndice
             dense[name][torch.meshgrid(*places, indexing="ij")] = tensor
         else:
             dense[name] = tensor.clone()
-
-
-def unstructured_twin(
-    bench: Workbench, nonzero: int, folder: Path, task: Task
-) -> tuple[nn.Module, TrainingRecord | None] | None:
-    """The dense model with all but ``nonzero`` parameters zeroed, recovered like the candidate; None where the biases
-    and normalisations alone are more than that."""
-    twin = copy.deepcopy(bench.module)
-    try:
-        masks = global_magnitude_masks(twin, nonzero)
-    except UsageError as error:
-        bench.observer.warning(f"no unstructured twin with {format_count(nonzero)} parameters: {error.message}")
-        return None
-    apply_masks(twin, masks)
-    return twin, train(bench, twin, recovery_settings(bench), folder / "unstructured.pt", task, masks)

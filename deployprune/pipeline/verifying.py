@@ -6,26 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployprune.backends.registry import require_backend
-from deployprune.pipeline.cards import accuracy_drop, measured_accuracy
+from deployprune.pipeline.cards import measured_accuracy
 from deployprune.pipeline.exporting import artifact_path
+from deployprune.pipeline.judging import conclude, judge_target
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import Task
-from deployprune.records import (
-    AccuracyResult,
-    LatencyTable,
-    ModelCard,
-    ParityResult,
-    Plan,
-    Target,
-    VerificationRecord,
-    Verified,
-)
+from deployprune.records import LatencyTable, ModelCard, ParityResult, Plan, Target, VerificationRecord
 from deployprune.steps import ExportRecord
-from deployprune.verification.budget import combine, judge
 from deployprune.verification.memory import peak_memory_bytes
-from deployprune.verification.speedup import verify_latency
 
 __all__ = ["Contender", "verify_targets"]
 
@@ -53,59 +42,16 @@ def verify_targets(
     results = []
     for index, target in enumerate(bench.targets):
         task.update(index / len(bench.targets), note=target.backend)
-        results.append(_verify_target(bench, contenders, tables[target_key(target)], plan, target, root))
-    verdict = combine(result.verdict for result in results)
-    deciding = next(result for result in results if result.verdict is verdict)
-    return VerificationRecord(
-        targets=tuple(results), verdict=verdict, reason=f"{deciding.target.backend}: {deciding.reason}"
-    )
+        paths = {contender.role: artifact_path(contender.export, root, target) for contender in contenders}
+        cards = [_card(bench, contender, target, paths[contender.role], root) for contender in contenders]
+        task.update((index + 0.5) / len(bench.targets), note=f"{target.backend}: timing the files in turns")
+        key = target_key(target)
+        reference, goal = tables[key].runs[0].total_ms, plan.target_ratio[key]
+        results.append(judge_target(bench.config, target, paths, cards, reference_ms=reference, goal=goal))
+    return conclude(results)
 
 
-def _verify_target(
-    bench: Workbench,
-    contenders: Sequence[Contender],
-    table: LatencyTable,
-    plan: Plan,
-    target: Target,
-    root: Path,
-) -> Verified:
-    backend, config = require_backend(target.backend), bench.config
-    reference, goal = table.runs[0].total_ms, plan.target_ratio[target_key(target)]
-    paths = {contender.role: artifact_path(contender.export, root, target) for contender in contenders}
-    comparisons, control, drift = verify_latency(
-        backend,
-        target,
-        paths,
-        reference,
-        goal,
-        seed=config.seed,
-        budget_s=config.verification.budget_seconds,
-    )
-    cards = tuple(
-        _card(contender, target, paths[contender.role], root, measured_accuracy(bench, paths[contender.role], target))
-        for contender in contenders
-    )
-    verdict, reason = judge(
-        comparisons["candidate"].ratio,
-        goal,
-        control,
-        accuracy_drop=accuracy_drop(cards),
-        max_accuracy_drop=config.target.max_accuracy_drop,
-    )
-    return Verified(
-        target=target,
-        cards=cards,
-        comparisons=tuple(comparisons.values()),
-        control=control,
-        reference_ms=reference,
-        target_ms=goal * reference,
-        drift=drift,
-        verdict=verdict,
-        reason=reason,
-    )
-
-
-def _card(contender: Contender, target: Target, path: Path, root: Path, accuracy: AccuracyResult | None) -> ModelCard:
+def _card(bench: Workbench, contender: Contender, target: Target, path: Path, root: Path) -> ModelCard:
     name = path.relative_to(root).as_posix()
     return ModelCard(
         role=contender.role,
@@ -115,7 +61,7 @@ def _card(contender: Contender, target: Target, path: Path, root: Path, accuracy
         macs=contender.macs,
         peak_memory_bytes=peak_memory_bytes(target.backend, path, target),
         parity=_parity(contender.export, name, target),
-        accuracy=accuracy,
+        accuracy=measured_accuracy(bench, path, target),
     )
 
 

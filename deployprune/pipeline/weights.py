@@ -13,7 +13,12 @@ from torch import nn
 from deployprune.errors import RunDirectoryError
 from deployprune.files import sha256_file, write_atomic
 
-__all__ = ["read_weights", "write_weights"]
+__all__ = ["count_parameters", "read_weights", "write_weights"]
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers the parameters of ``module`` are; shared ones count once."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def write_weights(module: nn.Module, path: Path) -> str:

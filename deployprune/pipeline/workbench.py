@@ -16,6 +16,7 @@ from deployprune.progress import Observer
 from deployprune.records import ChannelGroup, InputSpec, ModelRef, Target
 from deployprune.sources.callables import resolve
 from deployprune.sources.data import Data, load_data
+from deployprune.sources.fingerprint import fingerprint_data
 from deployprune.sources.inputs import example_inputs, parse_input
 from deployprune.sources.models import load_model
 from deployprune.verification.accuracy import Metric
@@ -68,8 +69,11 @@ class Workbench:
             for index, spec in enumerate(specs)
         )
 
-    def examples(self, batch: int | None = None) -> tuple[torch.Tensor, ...]:
-        """Example inputs, seeded."""
+    def examples(self) -> tuple[torch.Tensor, ...]:
+        """Example inputs: those given, or seeded ones, at the target's batch where the files have it fixed."""
+        if self.given is not None:
+            return self.given[1]
+        batch = self.config.target.batch if self.config.export.static else None
         return example_inputs(self.specs, self.config.seed, batch=batch)
 
     @cached_property
@@ -113,14 +117,30 @@ class Workbench:
         return name if name == "top1" else resolve(name)
 
     @property
-    def measurable(self) -> bool:
-        """Whether accuracy can be measured: there are labels, and one input to feed."""
-        return self.data is not None and self.data.labelled and len(self.specs) == 1
+    def labelled_data(self) -> Data | None:
+        """The data that accuracy can be measured on: it has labels, and the model has the one input to feed."""
+        found = self.data
+        return found if found is not None and found.labelled and len(self.specs) == 1 else None
+
+    @cached_property
+    def data_sha256(self) -> str | None:
+        """What the data can be told by when a run goes on; None for none, and for a callable's."""
+        return None if self.config.data.source is None else fingerprint_data(self.config.data.source)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The conditions to meet the budget under."""
         return targets_of(self.config)
+
+    def require_all(self) -> None:
+        """Find everything that the configuration names. Raises what each of it raises when it is not there."""
+        _ = self.targets, self.module, self.specs, self.data, self.metric
+        recovery, rounds = self.config.recovery, self.config.pruning.rounds
+        if self.data is not None and 0 < recovery.epochs < rounds:
+            raise UsageError(
+                f"{recovery.epochs} epochs of recovery cannot be spread over {rounds} pruning rounds",
+                hint="raise recovery.epochs, or lower pruning.rounds",
+            )
 
 
 def _spec_of(index: int, tensor: torch.Tensor) -> InputSpec:

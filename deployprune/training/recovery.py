@@ -78,6 +78,7 @@ def _record(trainer: Trainer, state: TrainingState, criterion: str) -> TrainingR
         labels=trainer.data.labelled,
         images_per_second=trainer.images_per_second,
         seed=trainer.settings.seed,
+        precision=trainer.precision,
     )
 
 

@@ -1,0 +1,60 @@
+"""From what was measured to a verdict, for a run's files and for any two files alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deployprune.backends.registry import require_backend
+from deployprune.config import Config
+from deployprune.pipeline.cards import accuracy_drop
+from deployprune.records import ModelCard, Target, VerificationRecord, Verified
+from deployprune.verification.budget import combine, judge
+from deployprune.verification.speedup import verify_latency
+
+__all__ = ["conclude", "judge_target"]
+
+
+def judge_target(
+    config: Config,
+    target: Target,
+    paths: Mapping[str, Path],
+    cards: Sequence[ModelCard],
+    *,
+    reference_ms: float,
+    goal: float,
+) -> Verified:
+    """Time the files of ``paths`` (role to file) in the same rounds and judge the candidate.
+
+    ``reference_ms`` is the dense latency at the device's reference speed, ``goal`` the budget as a share of it.
+    """
+    budget = config.verification.budget_seconds
+    comparisons, control, drift = verify_latency(
+        require_backend(target.backend), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget
+    )
+    verdict, reason = judge(
+        comparisons["candidate"].ratio,
+        goal,
+        control,
+        accuracy_drop=accuracy_drop(cards),
+        max_accuracy_drop=config.target.max_accuracy_drop,
+    )
+    return Verified(
+        target=target,
+        cards=tuple(cards),
+        comparisons=tuple(comparisons.values()),
+        control=control,
+        reference_ms=reference_ms,
+        target_ms=goal * reference_ms,
+        drift=drift,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def conclude(results: Sequence[Verified]) -> VerificationRecord:
+    """The verdict over all targets, with the reason of one that decided it."""
+    verdict = combine(result.verdict for result in results)
+    deciding = next(result for result in results if result.verdict is verdict)
+    reason = f"{deciding.target.backend}: {deciding.reason}"
+    return VerificationRecord(targets=tuple(results), verdict=verdict, reason=reason)
