@@ -82,6 +82,8 @@ class Atoms:
 
         What is left without any dimension cannot be removed by itself, so its atom is kept.
         """
+        if not ids.size:
+            return None
         kept = []
         for axis, dim in enumerate(dims):
             first = ids.take([0], axis=axis)
@@ -166,11 +168,10 @@ class Atoms:
                 shared = [dim for dim in a.dims if dim in b.dims]
                 if shared:
                     self.unite(self.block(a, shared, kinds), self.block(b, shared, kinds))
-        layers: list[Layer] = []
-        for layer in sorted((*a_layers, *b_layers), key=lambda layer: -len(layer.dims)):
-            if not any(set(layer.dims) <= set(other.dims) for other in layers):
-                layers.append(layer)
-        return Span(tuple(layers), left.real | right.real)
+        # What met a layer over the same dimensions or more is said by that one already.
+        a_left = [a for a in a_layers if not any(set(a.dims) < set(b.dims) for b in b_layers)]
+        b_left = [b for b in b_layers if not any(set(b.dims) <= set(a.dims) for a in a_layers)]
+        return Span((*a_left, *b_left), left.real | right.real)
 
     def total(self, span: Span, dims: frozenset[int], kinds: Kinds = NO_KINDS) -> Span:
         """Labels after a sum over ``dims``: what is summed away is free to go, blocks of it stay as their parents."""

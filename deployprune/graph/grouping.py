@@ -31,8 +31,10 @@ def group_units(graph: LabelledGraph) -> GroupedUnits:
     constraints = Constraints(graph.atoms)
     families: dict[tuple[object, ...], list[Unit]] = defaultdict(list)
     units = find_units(constraints, graph.atoms.find(np.array(wanted, dtype=np.int64)).tolist())
+    trained = _parameters(graph)
     for unit, signature in zip(units, signatures(constraints.boxes, units), strict=True):
-        families[unit.kind, signature].append(unit)
+        if not trained.keys().isdisjoint(slices_of(unit, places)):
+            families[unit.kind, signature].append(unit)
     order = {name: index for index, name in enumerate(graph.parameters)}
     named: GroupedUnits = {}
     for family in sorted(families.values(), key=lambda units: _first_place(units[0], places, order)):

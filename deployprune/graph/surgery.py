@@ -5,13 +5,13 @@ The result is always right where it exists; it is the oracle that the user's own
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from deployprune.graph.copying import copy_module
 from deployprune.graph.labels import Labels
 from deployprune.graph.propagate import LabelledGraph, bind
 from deployprune.graph.removal import Keep, Removal, kept_parameters
@@ -24,7 +24,7 @@ KeptIndices = Mapping[str, Mapping[int, Sequence[int]]]
 
 def prune_graph(removal: Removal) -> fx.GraphModule:
     """The captured graph without what the removal takes: a new module, callable and trainable like the dense one."""
-    module = copy.deepcopy(removal.graph.captured.module)
+    module = copy_module(removal.graph.captured.module)
     slice_parameters(module, kept_parameters(removal))
     nodes = {node.name: node for node in removal.graph.captured.module.graph.nodes}
     for node in list(module.graph.nodes):

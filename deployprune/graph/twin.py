@@ -29,9 +29,10 @@ class MaskedTwin(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, its operands masked where it sums over them."""
         rule = rule_for(n.target) if n.op == "call_function" else None
-        if rule is None or rule.masking == "none":
+        masking = "none" if rule is None else rule.masking_of(n)
+        if masking == "none":
             return super().run_node(n)
-        if rule.masking == "zero":
+        if masking == "zero":
             args = fx.node.map_arg(n.args, self._masked)
             kwargs = fx.node.map_arg(n.kwargs, self._masked)
             return n.target(*args, **kwargs)  # type: ignore[operator]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,14 @@ class Rewrite:
         else:
             self.node.update_kwarg(name, value)
 
+    def scaled(self, size: fx.Node, dense: int, pruned: int) -> fx.Node:
+        """A symbolic size that is ``pruned`` where it was ``dense``: it holds the batch as a factor."""
+        if dense == pruned:
+            return size
+        with self.graph.inserting_before(self.node):
+            product = self.graph.call_function(operator.mul, (size, pruned))
+            return self.graph.call_function(operator.floordiv, (product, dense))
+
     def sizes(self, index: int = 0) -> list[int]:
         """The pruned shape of result ``index``."""
         return [
@@ -114,12 +123,16 @@ class Rule:
     """How an operation treats labels, how its call changes, and how its masked twin is made.
 
     ``masking`` is ``none`` (every kept element depends on kept elements alone), ``zero`` (it sums: masked operands are
-    zeroed) or ``compact`` (it takes statistics: the twin computes them over what is kept).
+    zeroed) or ``compact`` (it takes statistics: the twin computes them over what is kept). It may depend on the call.
     """
 
     labels: Callable[[Call], Labels | list[Labels]]
     rewrite: Callable[[Rewrite], None] | None = None
-    masking: str = "none"
+    masking: str | Callable[[fx.Node], str] = "none"
+
+    def masking_of(self, node: fx.Node) -> str:
+        """How the masked twin runs this call."""
+        return self.masking if isinstance(self.masking, str) else self.masking(node)
 
 
 def argument_names(op: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from deployprune.graph.labels import KEEP, Ids, Labels, Layer, Span
 from deployprune.graph.rules import resizing
 from deployprune.graph.rules.base import Call, Rule, Value, named, place, span_of
+from deployprune.graph.rules.pointwise import meet_all
 
 __all__ = ["RULES"]
 
@@ -24,6 +26,18 @@ def _move(call: Call, name: str = "self") -> Labels | list[Labels]:
         layers = [call.atoms.read(parts[index]) for parts in pieces]
         moved.append(Labels(tuple(piece.shape), tuple(layer for layer in layers if layer is not None)))
     return moved
+
+
+def _view(call: Call) -> Labels:
+    """Labels may be strided where the tensor itself was not: they are reshaped."""
+    return call.atoms.move(call["self"].labels, lambda tensor: tensor.reshape(call.result.shape), call.result.shape)
+
+
+def _like_other(call: Call) -> Labels:
+    """The shape is that of another tensor, so its labels count as well."""
+    shape = tuple(call.result.shape)
+    moved = _view(call) if call["self"].tensor.numel() == call.result.numel() else _move(call)
+    return meet_all(call, [Value(cast(Labels, moved), call.result, False), call["other"]], shape)
 
 
 def _cat(call: Call) -> Labels:
@@ -106,6 +120,20 @@ def _is_list_of_places(index: Value) -> bool:
     return index.constant and index.ndim == 1 and index.tensor.dtype in (torch.int32, torch.int64)
 
 
+def _fold(call: Call) -> Labels:
+    """col2im: the kernel positions of a channel are added up."""
+    x: Value = call["self"]
+    block = int(np.prod(call["kernel_size"]))
+    axis = x.ndim - 2
+    layers = call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim)) - {axis})
+    parts: list[tuple[Sequence[int], Ids]] = []
+    for layer in layers:
+        ids = layer.ids.reshape(-1, block)
+        call.atoms.unite(ids[:, :1], ids)
+        parts.append(((call.result.ndim - 3,), ids[:, 0]))
+    return Labels(tuple(call.result.shape), call.atoms.layers(parts))
+
+
 def _unfold(call: Call) -> Labels:
     """im2col: every channel becomes a block of kernel positions."""
     x: Value = call["self"]
@@ -119,17 +147,18 @@ _PLAIN = Rule(_move)
 
 RULES: dict[str, Rule] = {
     **named(
-        "T adjoint chunk_cat diagonal expand_as flatten flip mT matrix_H moveaxis movedim numpy_T permute "
+        "T adjoint chunk_cat diagonal flatten flip mT matrix_H moveaxis movedim numpy_T permute "
         "pixel_shuffle pixel_unshuffle repeat repeat_interleave rot90 squeeze swapaxes swapdims t tile "
         "transpose unbind unsqueeze",
         _PLAIN,
     ),
     **named(
         "view reshape _unsafe_view",
-        Rule(_move, resizing.infer_shape),
+        Rule(_view, resizing.infer_shape),
     ),
     "expand": Rule(_move, resizing.resize("size")),
     "broadcast_to": Rule(_move, resizing.resize("size")),
+    **named("expand_as reshape_as view_as", Rule(_like_other, resizing.copy_shape)),
     "unflatten": Rule(_move, resizing.resize_unflatten),
     **named(
         "split chunk split_with_sizes tensor_split",
@@ -141,11 +170,10 @@ RULES: dict[str, Rule] = {
     "channel_shuffle": Rule(_move, resizing.count_shuffle_groups),
     "index": Rule(_index, resizing.renumber_indices),
     "index_select": Rule(_index, resizing.renumber_indices),
-    "cat": Rule(_cat),
-    "concat": Rule(_cat),
-    "concatenate": Rule(_cat),
+    **named("cat concat concatenate", Rule(_cat, resizing.drop_empty)),
     "stack": Rule(_stack),
     "pad": Rule(_pad, resizing.resize_pad),
     "constant_pad_nd": Rule(_pad, resizing.resize_pad),
     "im2col": Rule(_unfold),
+    "col2im": Rule(_fold),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import fx
 
 from deployprune.graph.labels import Labels, Span
 from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, place, settle, span_of
@@ -24,11 +25,21 @@ def _affine(call: Call, x: Value, names: tuple[str, ...], first: int) -> Labels:
 
 
 def _batch_norm(call: Call) -> Labels:
-    return _affine(call, call["input"], _PER_CHANNEL, 1)
+    x: Value = call["input"]
+    if call["running_mean"] is None or call["training"] is True:
+        call.atoms.mark_statistics(layer for layer in x.labels.layers if layer.dims != (1,))
+    return _affine(call, x, _PER_CHANNEL, 1)
+
+
+def _batch_masking(node: fx.Node) -> str:
+    """Statistics of the call's own input, as weight standardisation takes them, are over what is kept."""
+    return "compact" if node.args[3] is None or node.args[5] is True else "none"
 
 
 def _instance_norm(call: Call) -> Labels:
-    return _affine(call, call["input"], _PER_CHANNEL, 1)
+    x: Value = call["input"]
+    layers = call.atoms.stiffen(x.labels.layers, frozenset(range(2, x.ndim)))
+    return _affine(call, Value(Labels(x.labels.shape, layers), x.tensor, x.constant), _PER_CHANNEL, 1)
 
 
 def _layer_norm(call: Call) -> Labels:
@@ -78,7 +89,7 @@ def _num_groups(call: Rewrite) -> None:
 
 
 RULES: dict[str, Rule] = {
-    "batch_norm": Rule(_batch_norm),
+    "batch_norm": Rule(_batch_norm, None, _batch_masking),
     "instance_norm": Rule(_instance_norm),
     "layer_norm": Rule(_layer_norm, _normalized_shape, "compact"),
     "rms_norm": Rule(_layer_norm, _normalized_shape, "compact"),

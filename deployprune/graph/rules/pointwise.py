@@ -34,11 +34,11 @@ RULES: dict[str, Rule] = {
         "feature_dropout float_power gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu "
         "lift_fresh_copy log_sigmoid logical_not masked_fill mish mul multiply native_dropout pow "
         "prelu_kernel relu relu6 rrelu rsub selu silu softplus softsign square sub tanhshrink threshold to "
-        "type_as where",
+        "where",
         POINTWISE,
     ),
     **named(
-        "zeros_like ones_like full_like rand_like randn_like empty_like",
+        "zeros_like ones_like full_like rand_like randn_like empty_like type_as",
         _LIKE,
     ),
 }

@@ -7,7 +7,8 @@ it is allowed, its units are marked ``statistics_changing``, and the masked twin
 from __future__ import annotations
 
 from deployprune.graph.labels import Labels, Layer
-from deployprune.graph.rules.base import Call, Rule, Value, named, settle, span_of
+from deployprune.graph.rules.base import Call, Rule, Value, named, place, settle, span_of
+from deployprune.graph.rules.pointwise import meet_all
 
 __all__ = ["RULES"]
 
@@ -54,6 +55,22 @@ def _along(call: Call) -> Labels | list[Labels]:
     return _spread(call, layers)
 
 
+def _choose(call: Call) -> Labels | list[Labels]:
+    """Results that name places along ``dim`` (argmax, topk): nothing may go along it."""
+    x: Value = call["self"]
+    if "other" in call.arguments:
+        return meet_all(call, call.operands, tuple(call.result.shape))
+    dims = (
+        frozenset({call.get("dim", -1) % x.ndim}) if isinstance(call.get("dim", -1), int) else frozenset(range(x.ndim))
+    )
+    layers = call.atoms.stiffen(x.labels.layers, dims)
+    first = call.result[0] if isinstance(call.result, tuple | list) else call.result
+    if first.ndim < x.ndim:
+        left = [d for d in range(x.ndim) if d not in dims]
+        layers = place(layers, {d: index for index, d in enumerate(left)})
+    return _spread(call, layers)
+
+
 def _spread(call: Call, layers: tuple[Layer, ...]) -> Labels | list[Labels]:
     if not isinstance(call.result, tuple | list):
         return Labels(tuple(call.result.shape), layers)
@@ -84,7 +101,7 @@ RULES: dict[str, Rule] = {
         Rule(_softmax, None, "compact"),
     ),
     **named(
-        "cumsum cumprod sort logcumsumexp",
+        "cumsum cumprod logcumsumexp cummax cummin",
         _ALONG,
     ),
     **{
@@ -106,6 +123,7 @@ RULES: dict[str, Rule] = {
         "max_pool2d_with_indices upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
         _spatial(2),
     ),
+    **named("max min sort argsort topk argmax argmin median kthvalue", Rule(_choose)),
     "upsample_linear1d": _spatial(1),
     "upsample_trilinear3d": _spatial(3),
 }

@@ -10,7 +10,9 @@ from torch import fx
 from deployprune.graph.rules.base import Rewrite
 
 __all__ = [
+    "copy_shape",
     "count_shuffle_groups",
+    "drop_empty",
     "infer_shape",
     "renumber_indices",
     "renumber_select",
@@ -25,15 +27,15 @@ __all__ = [
 aten = torch.ops.aten
 
 
-def resize(name: str, *, symbol: int = -1) -> Any:
-    """Write the pruned sizes into a size argument; a symbolic size that changes is left for torch to infer."""
+def resize(name: str) -> Any:
+    """Write the pruned sizes into a size argument; symbolic ones that change (batch times heads) are scaled."""
 
     def rewrite(call: Rewrite) -> None:
         given, dense, sizes = list(call.arguments[name]), call.result_shapes[0], call.sizes()
         offset = len(sizes) - len(given)
         for index, size in enumerate(given):
             if isinstance(size, fx.Node):
-                given[index] = symbol if dense[index + offset] != sizes[index + offset] else size
+                given[index] = call.scaled(size, dense[index + offset], sizes[index + offset])
             elif size != -1:
                 given[index] = sizes[index + offset]
         call.set(name, given)
@@ -49,13 +51,29 @@ def infer_shape(call: Rewrite) -> None:
     call.node.kwargs = {}
 
 
+def copy_shape(call: Rewrite) -> None:
+    """Slicing changes strides, so what was a view may have to copy."""
+    if call.node.target is aten.view_as.default:
+        call.node.target = aten.reshape_as.default
+
+
+def drop_empty(call: Rewrite) -> None:
+    """Parts without elements, which carry no labels, would have the wrong size elsewhere."""
+    call.set("tensors", [part for part in call.arguments["tensors"] if 0 not in call.shapes(part)])
+
+
 def resize_unflatten(call: Rewrite) -> None:
     shape = call.shapes(call.arguments["self"])
     dim = call.arguments["dim"] % len(shape)
     count = len(call.arguments["sizes"])
     given = [
-        size if isinstance(size, fx.Node) or size == -1 else new
-        for size, new in zip(call.arguments["sizes"], call.sizes()[dim : dim + count], strict=True)
+        size if size == -1 else call.scaled(size, old, new) if isinstance(size, fx.Node) else new
+        for size, old, new in zip(
+            call.arguments["sizes"],
+            call.result_shapes[0][dim : dim + count],
+            call.sizes()[dim : dim + count],
+            strict=True,
+        )
     ]
     call.set("sizes", given)
 

@@ -1,0 +1,32 @@
+"""Copies of modules, whatever a forward may have left behind on them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+__all__ = ["copy_module"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def copy_module(module: M) -> M:
+    """A deep copy; results that the module caches on itself, which torch refuses to copy, come without their history."""
+    memo = {id(tensor): tensor.detach().clone() for part in module.modules() for tensor in _results(vars(part))}
+    return copy.deepcopy(module, memo)
+
+
+def _results(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        if not value.is_leaf:
+            yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _results(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _results(item)
