@@ -22,7 +22,7 @@ from deployprune.progress import Task
 from deployprune.records import LatencyTable, NodeTime, Target, VariantRun
 from deployprune.stats import split_half_noise
 
-__all__ = ["Variants", "bound_session", "export_widths", "first_units", "measure_table", "variant_files"]
+__all__ = ["Variants", "bound_session", "export_widths", "first_units", "measure_table", "time_nodes", "variant_files"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _SAMPLE_MS = 2.0
@@ -77,7 +77,7 @@ def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTabl
     runs = []
     for index, widths in enumerate(variants.widths):
         task.update(0.7 + 0.3 * index / len(variants.widths), note=f"layers of variant {index + 1}")
-        nodes = _node_times(variants.path(index, backend), backend, target, totals[index], variants.bench.config.seed)
+        nodes = time_nodes(variants.path(index, backend), backend, target, totals[index], variants.bench.config.seed)
         runs.append(VariantRun(widths=widths, total_ms=totals[index], nodes=nodes))
     table = LatencyTable(
         target=target,
@@ -116,7 +116,8 @@ def _measure_totals(variants: Variants, backend: Backend, target: Target, task: 
     return [ratios[index] * scale for index in range(len(variants.widths))], max(noise)
 
 
-def _node_times(path: Path, backend: Backend, target: Target, total_ms: float, seed: int) -> tuple[NodeTime, ...]:
+def time_nodes(path: Path, backend: Backend, target: Target, total_ms: float, seed: int) -> tuple[NodeTime, ...]:
+    """The file's nodes by the runtime's own timer, over about 0.3 s of inferences of ``total_ms`` each."""
     runs = min(200, max(10, round(_PROFILE_MS / total_ms)))
     with backend.open(path, target) as session:
         feeds = random_feeds(session.inputs, seed)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deployprune.errors import UsageError
 from deployprune.records import ChannelGroup
 
-__all__ = ["Choice", "candidate_widths", "choices", "kept_units", "lost_share"]
+__all__ = ["Choice", "Region", "candidate_widths", "choices", "kept_units", "loss_at", "lost_share", "nearby_widths"]
 
 _LEAST_SHARE = 1e-6  # of a group's importance: the logarithm's floor
 
@@ -30,30 +30,66 @@ class Choice:
     loss: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Where a latency model is trusted: widths at most ``reach`` of a group's size (or one step) from ``centre``.
+
+    Of them, multiples of ``finest`` channels (kernels that work on fours fall off a cliff at 31 channels).
+    """
+
+    centre: Mapping[str, int]
+    reach: float
+    finest: int = 4
+
+
 def choices(
     groups: Sequence[ChannelGroup],
     importance: Mapping[str, NDArray[np.float64]],
     *,
     max_candidates: int,
     channel_step: int,
+    region: Region | None = None,
 ) -> tuple[Choice, ...]:
     """Every group's candidates: multiples of its aligned step from its minimum to its size, and the size.
 
+    With a ``region`` only those in it, the nearest to its centre, and the centre.
     Raises UsageError where a group's importances are missing, negative, not finite or not one a unit.
     """
     total = sum(float(_checked(group, importance).sum()) for group in groups) or 1.0
     return tuple(
-        Choice(group=group.name, widths=widths, loss=_loss(importance[group.name], widths) / total)
+        Choice(group=group.name, widths=widths, loss=loss_at(importance[group.name], widths) / total)
         for group in groups
-        for widths in [candidate_widths(group, max_candidates, channel_step)]
+        for widths in [_menu(group, max_candidates, channel_step, region)]
     )
+
+
+def _menu(group: ChannelGroup, count: int, channel_step: int, region: Region | None) -> tuple[int, ...]:
+    if region is None:
+        return candidate_widths(group, count, channel_step)
+    return nearby_widths(group, count, channel_step, region)
 
 
 def candidate_widths(group: ChannelGroup, count: int, channel_step: int) -> tuple[int, ...]:
     """At most ``count`` (>= 2) widths from the group's least multiple of its aligned step to its size, ascending."""
-    step = group.aligned_step(channel_step)
+    return thin(_legal(group, group.aligned_step(channel_step)), count)
+
+
+def nearby_widths(group: ChannelGroup, count: int, channel_step: int, region: Region) -> tuple[int, ...]:
+    """About ``count`` widths of the region, ascending: its centre, and the nearest ones on every step from the aligned
+    one, halved and halved again, to the region's finest."""
+    halved = (channel_step >> power for power in range(channel_step.bit_length()))
+    steps = [group.aligned_step(step) for step in halved if step >= min(region.finest, channel_step)]
+    centre, bound = region.centre[group.name], max(region.reach * group.size, steps[-1])
+    chosen = {centre}
+    for step in dict.fromkeys(steps):
+        near = [width for width in _legal(group, step) if 0 < abs(width - centre) <= bound]
+        chosen.update(sorted(near, key=lambda width: abs(width - centre))[: max(2, count // len(steps))])
+    return tuple(sorted(chosen))
+
+
+def _legal(group: ChannelGroup, step: int) -> list[int]:
     lowest = min(group.size, -(-max(group.minimum, 1) // step) * step)
-    return thin(sorted({*range(lowest, group.size, step), group.size}), count)
+    return sorted({*range(lowest, group.size, step), group.size})
 
 
 def thin(widths: Sequence[int], count: int) -> tuple[int, ...]:
@@ -76,7 +112,8 @@ def lost_share(importance: Mapping[str, NDArray[np.float64]], kept: Mapping[str,
     return 1.0 - stays / total if total > 0.0 else 0.0
 
 
-def _loss(importance: NDArray[np.float64], widths: Sequence[int]) -> NDArray[np.float64]:
+def loss_at(importance: NDArray[np.float64], widths: Sequence[int]) -> NDArray[np.float64]:
+    """``-I * log(s)`` at each of the widths, with ``I`` the group's importance (see :class:`Choice`)."""
     values = np.sort(np.asarray(importance, dtype=np.float64))[::-1]
     whole = float(values.sum())
     if whole <= 0.0:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,7 @@ __all__ = ["LinearProgram", "Part"]
 Part = tuple[NDArray[np.intp], NDArray[np.float64]]
 """Columns and their coefficients: one part of a row."""
 
+_STANDARD_OUTPUT = 1
 _NODE_LIMIT = 2000  # branch-and-bound nodes: unlike a time limit, it stops at the same place on every machine
 _RELATIVE_GAP = 1e-3
 _EXACT_BELOW = 1500  # variables: smaller programs are solved to the optimum
@@ -50,17 +54,18 @@ class LinearProgram:
         counts = [count for count, *_ in self._bounds]
         lower, upper, integral = (np.repeat([bound[i] for bound in self._bounds], counts) for i in (1, 2, 3))
         low, high = np.array(self._limits).T
-        result = milp(
-            np.concatenate(self._costs),
-            integrality=integral.astype(np.uint8),
-            bounds=Bounds(lower, upper),
-            constraints=LinearConstraint(self._matrix(), low, high),
-            options={
-                "time_limit": time_limit_s,
-                "node_limit": _NODE_LIMIT,
-                "mip_rel_gap": 0.0 if self._count < _EXACT_BELOW else _RELATIVE_GAP,
-            },
-        )
+        with _silenced():
+            result = milp(
+                np.concatenate(self._costs),
+                integrality=integral.astype(np.uint8),
+                bounds=Bounds(lower, upper),
+                constraints=LinearConstraint(self._matrix(), low, high),
+                options={
+                    "time_limit": time_limit_s,
+                    "node_limit": _NODE_LIMIT,
+                    "mip_rel_gap": 0.0 if self._count < _EXACT_BELOW else _RELATIVE_GAP,
+                },
+            )
         bound = result.mip_dual_bound
         return result.x, -np.inf if bound is None else float(bound)
 
@@ -70,3 +75,19 @@ class LinearProgram:
         columns = np.fromiter(itertools.chain.from_iterable(part[1] for part in parts), dtype=np.intp)
         values = np.fromiter(itertools.chain.from_iterable(part[2] for part in parts), dtype=np.float64)
         return csr_array((values, (rows, columns)), shape=(len(self._rows), self._count))
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Send the process's standard output to nowhere: HiGHS prints a line of its own in rare cases, whatever its options
+    say, and commands promise to print records and nothing else there."""
+    sys.stdout.flush()
+    kept = os.dup(_STANDARD_OUTPUT)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STANDARD_OUTPUT)
+        yield
+    finally:
+        os.dup2(kept, _STANDARD_OUTPUT)
+        os.close(kept)
+        os.close(nowhere)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.errors import UnsupportedModelError
-from deployprune.pruning.candidates import Choice, candidate_widths, choices, kept_units, lost_share
+from deployprune.pruning.candidates import Region, candidate_widths, choices, kept_units, loss_at, lost_share
 from deployprune.pruning.polish import Limit
-from deployprune.pruning.search import Found, search
+from deployprune.pruning.search import gap_between, search
+from deployprune.pruning.stages import Attempt, Menus, find
 from deployprune.records import ChannelGroup, LatencyModel, Plan
 from deployprune.units import format_ms
 
-__all__ = ["floor_ms", "plan_widths"]
+__all__ = ["floor_ms", "plan_gap", "plan_widths"]
 
 
 def plan_widths(
@@ -29,6 +29,8 @@ def plan_widths(
     channel_step: int = 1,
     max_candidates: int = 12,
     time_limit_s: float = 20.0,
+    region: Region | None = None,
+    avoid: Sequence[Mapping[str, int]] = (),
 ) -> Plan:
     """The plan of least lost importance whose corrected predicted latency lies within ``limits`` on every target.
 
@@ -36,17 +38,19 @@ def plan_widths(
     ms; ``correction[target]`` multiplies predictions (1 where missing). Widths are multiples of ``channel_step``
     channels; where those cannot land between low and high on all targets at once, half and quarter steps are tried,
     and at last the low ends are dropped: a plan may be faster than asked, never slower. Equal inputs give equal plans.
+    With a ``region`` widths are looked for in it alone, on its finer steps; widths in ``avoid`` are not planned.
     Ratios in the plan are to the model's own prediction of the dense latency.
     Raises UnsupportedModelError, naming the floor, for a ``high`` that no widths reach.
     """
     factors = {key: (correction or {}).get(key, 1.0) for key in limits}
-    menus = _menus(groups, importance, channel_step, max_candidates)
-    _require_reachable(floor_ms(groups, models, correction=factors, channel_step=channel_step), limits)
+    if region is None:
+        _require_reachable(floor_ms(groups, models, correction=factors, channel_step=channel_step), limits)
     bands = [
         Limit(model=models[key], low=low / factors[key], high=high / factors[key])
         for key, (low, high) in limits.items()
     ]
-    found = _first_found(menus, bands, time.monotonic() + time_limit_s)
+    menus = Menus(groups, importance, _steps(channel_step), max_candidates)
+    found = find(menus, bands, region, Attempt(deadline=time.monotonic() + time_limit_s, avoid=avoid))
     if found is None:
         targets = ", ".join(f"{format_ms(high)} on {key}" for key, (_, high) in limits.items())
         raise UnsupportedModelError(
@@ -65,6 +69,31 @@ def plan_widths(
     )
 
 
+def plan_gap(
+    widths: Mapping[str, int],
+    groups: Sequence[ChannelGroup],
+    importance: Mapping[str, NDArray[np.float64]],
+    models: Mapping[str, LatencyModel],
+    highs: Mapping[str, float],
+    *,
+    channel_step: int = 1,
+    max_candidates: int = 12,
+    time_limit_s: float = 20.0,
+) -> float:
+    """How far the importance that ``widths`` keep may lie below the best within ``highs`` (ms by target), as a share.
+
+    The bound is over all widths on the channel step, however far from ``widths``; 0 where none of them keep more.
+    """
+    menu = choices(groups, importance, max_candidates=max_candidates, channel_step=channel_step)
+    ceilings = [Limit(model=models[key], low=0.0, high=high) for key, high in highs.items()]
+    best = search(menu, ceilings, time.monotonic() + time_limit_s)
+    if best is None:
+        return 0.0
+    whole = sum(float(np.sum(values)) for values in importance.values()) or 1.0
+    loss = sum(float(loss_at(importance[name], (width,))[0]) for name, width in widths.items()) / whole
+    return gap_between(loss, best.bound)
+
+
 def floor_ms(
     groups: Sequence[ChannelGroup],
     models: Mapping[str, LatencyModel],
@@ -80,31 +109,9 @@ def floor_ms(
     }
 
 
-def _first_found(menus: Sequence[Sequence[Choice]], bands: Sequence[Limit], deadline: float) -> Found | None:
-    """The first menu's plan within the bands, or else the first that is below their upper ends."""
-    ceilings = [replace(band, low=0.0) for band in bands]
-    attempts = ((menu, limits) for limits in (bands, ceilings) for menu in menus)
-    return next(filter(None, (search(menu, limits, deadline) for menu, limits in attempts)), None)
-
-
 def _steps(channel_step: int) -> tuple[int, ...]:
     """The channel steps that plans are tried on, in turn."""
     return tuple(dict.fromkeys((channel_step, max(1, channel_step // 2), max(1, channel_step // 4))))
-
-
-def _menus(
-    groups: Sequence[ChannelGroup],
-    importance: Mapping[str, NDArray[np.float64]],
-    channel_step: int,
-    max_candidates: int,
-) -> list[tuple[Choice, ...]]:
-    """Each step's candidates, without those that repeat an earlier step's."""
-    menus: list[tuple[Choice, ...]] = []
-    for step in _steps(channel_step):
-        menu = choices(groups, importance, max_candidates=max_candidates, channel_step=step)
-        if all(any(a.widths != b.widths for a, b in zip(menu, other, strict=True)) for other in menus):
-            menus.append(menu)
-    return menus
 
 
 def _require_reachable(floors: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> None:

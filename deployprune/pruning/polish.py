@@ -32,14 +32,19 @@ def within(widths: Mapping[str, int], limits: Sequence[Limit]) -> bool:
     return _violation([limit.model.predict_ms(dict(widths)) for limit in limits], limits) == 0.0
 
 
-def polish(widths: Mapping[str, int], choices: Sequence[Choice], limits: Sequence[Limit]) -> dict[str, int]:
-    """Better widths near ``widths``: first nearer to the limits, then of less loss.
+def polish(
+    widths: Mapping[str, int],
+    choices: Sequence[Choice],
+    limits: Sequence[Limit],
+    avoid: Sequence[Mapping[str, int]] = (),
+) -> dict[str, int]:
+    """Better widths near ``widths``: first nearer to the limits, then of less loss, and none of ``avoid``.
 
     Tries to move one group to a neighbouring candidate, or one wider and another narrower, and takes the best until
     nothing helps.
     """
     here = dict(widths)
-    search = _Search(choices, limits)
+    search = _Search(choices, limits, avoid)
     for _ in range(_MOVES):
         moves = search.best_moves(here)
         if not moves:
@@ -49,9 +54,10 @@ def polish(widths: Mapping[str, int], choices: Sequence[Choice], limits: Sequenc
 
 
 class _Search:
-    def __init__(self, choices: Sequence[Choice], limits: Sequence[Limit]) -> None:
+    def __init__(self, choices: Sequence[Choice], limits: Sequence[Limit], avoid: Sequence[Mapping[str, int]]) -> None:
         self._choices = choices
         self._limits = limits
+        self._avoid = avoid
         self._predictors = [_Predictor(limit.model) for limit in limits]
 
     def best_moves(self, here: dict[str, int]) -> Moves:
@@ -60,7 +66,8 @@ class _Search:
         violation = _violation(now, self._limits)
         steps = [(moves, loss, self._changes(here, moves)) for moves, loss in self._steps(here)]
         scored = [(self._after(now, changes), loss, moves) for moves, loss, changes in steps]
-        best = min(((v, loss, i) for i, (v, loss, _) in enumerate(scored)), default=None)
+        allowed = ((v, loss, i) for i, (v, loss, moves) in enumerate(scored) if self._allowed(here, moves))
+        best = min(allowed, default=None)
         if best is not None and _better(best[0], best[1], violation):
             return scored[best[2]][2]
         return self._best_pair(here, now, violation, steps)
@@ -78,9 +85,13 @@ class _Search:
         for estimate, loss, _, moves in sorted(ranked)[:_TRIED]:
             if not _better(estimate, loss, violation):
                 break
-            if _better(self._after(now, self._changes(here, moves)), loss, violation):
+            exact = self._after(now, self._changes(here, moves))
+            if _better(exact, loss, violation) and self._allowed(here, moves):
                 return moves
         return {}
+
+    def _allowed(self, here: dict[str, int], moves: Moves) -> bool:
+        return not self._avoid or {**here, **moves} not in self._avoid
 
     def _steps(self, here: dict[str, int]) -> Iterator[tuple[Moves, float]]:
         for choice in self._choices:

@@ -24,9 +24,15 @@ class Solution:
 
 
 def solve(
-    choices: Sequence[Choice], targets: Sequence[tuple[CostTables, float, float]], *, time_limit_s: float
+    choices: Sequence[Choice],
+    targets: Sequence[tuple[CostTables, float, float]],
+    *,
+    time_limit_s: float,
+    avoid: Sequence[Mapping[str, int]] = (),
 ) -> Solution:
     """Choose the widths of least loss with ``low <= latency <= high`` (ms) for every (tables, low, high).
+
+    Widths equal to one of ``avoid`` are not chosen.
 
     Pairs of groups are the local polytope (a variable a pair of candidates, with both marginals: Wainwright & Jordan
     2008, section 4.1), bilinear nodes a product of a binary and a bounded sum, disaggregated; both are exact at
@@ -37,6 +43,7 @@ def solve(
     binaries = {choice.group: program.variables(choice.loss, integral=True) for choice in choices}
     for columns in binaries.values():
         program.constrain([(columns, np.ones(len(columns)))], 1.0, 1.0)
+    _forbid(program, binaries, choices, avoid)
     pairs = dict.fromkeys(pair for tables, _, _ in targets for pair in tables.pairs)
     joint = {pair: _pair(program, binaries[pair[0]], binaries[pair[1]]) for pair in pairs}
     for tables, low, high in targets:
@@ -52,6 +59,19 @@ def solve(
         return Solution(widths=None, bound=bound)
     widths = {choice.group: choice.widths[int(np.argmax(values[binaries[choice.group]]))] for choice in choices}
     return Solution(widths=widths, bound=bound)
+
+
+def _forbid(
+    program: LinearProgram,
+    binaries: Mapping[str, NDArray[np.intp]],
+    choices: Sequence[Choice],
+    avoid: Sequence[Mapping[str, int]],
+) -> None:
+    """At least one group other than in each of these widths (where the candidates hold them at all)."""
+    for widths in avoid:
+        if all(widths[choice.group] in choice.widths for choice in choices):
+            columns = [binaries[choice.group][choice.widths.index(widths[choice.group])] for choice in choices]
+            program.constrain([(np.array(columns), np.ones(len(columns)))], 0.0, len(columns) - 1.0)
 
 
 def _pair(program: LinearProgram, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from deployprune.pruning.costs import tabulate
 from deployprune.pruning.polish import Limit, polish, within
 from deployprune.pruning.program import solve
 
-__all__ = ["Found", "search"]
+__all__ = ["Found", "gap_between", "search"]
 
 _JOINT_CANDIDATES = 30_000  # pairs of candidates over all interacting groups: what HiGHS solves in seconds
 _FEWEST_CANDIDATES = 4
@@ -24,18 +24,34 @@ _LEAST_S = 1.0  # that the solver gets, however late it is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Widths within the limits, and how far the importance they keep may lie below the best (a share).
+    """Widths within the limits, their loss, and how far the importance they keep may lie below the best (a share).
 
     With the loss ``-sum(I * log s)`` the importance kept is ``exp(-loss)``, the groups' weighted geometric mean share,
     and the gap to a bound of the loss is ``1 - exp(bound - loss)``.
     """
 
     widths: dict[str, int]
-    gap: float
+    loss: float
+    bound: float
+
+    @property
+    def gap(self) -> float:
+        """The gap to the solver's bound."""
+        return gap_between(self.loss, self.bound)
 
 
-def search(menu: Sequence[Choice], limits: Sequence[Limit], deadline: float) -> Found | None:
-    """The widths of least loss within the limits, or None where none are found; ``deadline`` is of time.monotonic."""
+def gap_between(loss: float, bound: float) -> float:
+    """How far the importance kept at ``loss`` may lie below what ``bound`` allows, as a share of the latter."""
+    return max(0.0, 1.0 - math.exp(min(0.0, bound - loss)))
+
+
+def search(
+    menu: Sequence[Choice], limits: Sequence[Limit], deadline: float, avoid: Sequence[Mapping[str, int]] = ()
+) -> Found | None:
+    """The widths of least loss within the limits, and not among ``avoid``, or None where none are found.
+
+    ``deadline`` is of time.monotonic.
+    """
     menu = _affordable(menu, limits)
     incumbent = _start(menu, limits)
     best: tuple[float, dict[str, int]] | None = None
@@ -44,21 +60,21 @@ def search(menu: Sequence[Choice], limits: Sequence[Limit], deadline: float) -> 
         by_group = {choice.group: choice for choice in menu}
         tables = [tabulate(limit.model, by_group, incumbent) for limit in limits]
         bands = [(table, limit.low, limit.high) for table, limit in zip(tables, limits, strict=True)]
-        solution = solve(menu, bands, time_limit_s=max(_LEAST_S, deadline - time.monotonic()))
+        solution = solve(menu, bands, time_limit_s=max(_LEAST_S, deadline - time.monotonic()), avoid=avoid)
         bound = solution.bound
         linear = any(table.bilinear for table in tables)
         if solution.widths is None and not linear:
             return None
-        found = polish(solution.widths or incumbent, menu, limits)
+        found = polish(solution.widths or incumbent, menu, limits, avoid)
         loss = _loss(found, menu)
-        if within(found, limits) and (best is None or loss < best[0]):
+        if within(found, limits) and found not in avoid and (best is None or loss < best[0]):
             best = (loss, found)
         if not linear or found == incumbent:
             break
         incumbent = found
     if best is None:
         return None
-    return Found(widths=best[1], gap=max(0.0, 1.0 - math.exp(min(0.0, bound - best[0]))))
+    return Found(widths=best[1], loss=best[0], bound=bound)
 
 
 def _loss(widths: dict[str, int], menu: Sequence[Choice]) -> float:

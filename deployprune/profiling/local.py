@@ -1,0 +1,66 @@
+"""A latency model bent to go through measured plans: exact at one of them, with slopes learned from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployprune.profiling.features import Term
+from deployprune.profiling.fit import FittedLatency
+from deployprune.profiling.nodes import FittedNode
+from deployprune.records import DimForm
+
+__all__ = ["anchor_latency"]
+
+_SLOPE = 0.3  # how far a slope of the model may be off, relative: the standard deviation that is expected
+_LEAST_SLOPE = 0.02  # of the whole latency, over a group's whole width
+_NOISE = 0.003  # of a measured ratio
+_CURVATURE = 0.5  # of the latency, over the square of a distance: what no slope explains
+
+Observed = tuple[Mapping[str, int], float]
+
+
+def anchor_latency(model: FittedLatency, anchor: Observed, others: Sequence[Observed]) -> FittedLatency:
+    """``model`` scaled to ``anchor`` (widths, ms), and tilted there by what it missed of the others.
+
+    The tilt is one slope a group, by ridge regression with the model's own slopes as its scale (in the limit of one
+    other plan and no noise this is Broyden's update, 1965, of the model's gradient); distant plans count for little.
+    """
+    centre, ms = dict(anchor[0]), anchor[1]
+    factor = ms / model.predict_ms(centre)
+    nodes = tuple(node.scaled(factor) for node in model.nodes)
+    scaled = FittedLatency(nodes=nodes, constant_ms=model.constant_ms * factor)
+    if not others:
+        return scaled
+    slopes = _slopes(scaled, centre, ms, others)
+    tilts = tuple(_tilt(name, slope / centre[name]) for name, slope in slopes.items() if slope)
+    offset = sum(slopes.values())
+    return FittedLatency(nodes=(*nodes, *tilts), constant_ms=scaled.constant_ms - offset)
+
+
+def _slopes(model: FittedLatency, centre: dict[str, int], ms: float, others: Sequence[Observed]) -> dict[str, float]:
+    """Per group the ms that the model misses as its width goes from nothing to the anchor's."""
+    names = list(centre)
+    moves = np.array([[widths[name] / centre[name] - 1.0 for name in names] for widths, _ in others])
+    missed = np.array([observed - model.predict_ms(dict(widths)) for widths, observed in others])
+    expected = np.array([_SLOPE * _slope(model, centre, name) for name in names]) + _SLOPE * _LEAST_SLOPE * ms
+    noise = (_NOISE * ms) ** 2 + (_CURVATURE * ms * (moves**2).sum(axis=1)) ** 2
+    spread = moves * expected
+    weights = np.linalg.solve(spread @ spread.T + np.diag(noise), missed)
+    learned: NDArray[np.float64] = expected * (spread.T @ weights)
+    return dict(zip(names, learned.tolist(), strict=True))
+
+
+def _slope(model: FittedLatency, centre: dict[str, int], name: str) -> float:
+    """The ms that the group's width brings, from half of the anchor's on, extended down to nothing."""
+    half = {**centre, name: max(1, centre[name] // 2)}
+    step = 1.0 - half[name] / centre[name]
+    return abs(model.predict_ms(centre) - model.predict_ms(half)) / step if step else 0.0
+
+
+def _tilt(name: str, ms_per_unit: float) -> FittedNode:
+    width = DimForm(constant=0, terms=((1.0, (name,)),))
+    terms = (Term(coefficient=ms_per_unit, factors=((width, 1),)),)
+    return FittedNode(name=f"tilt:{name}", aligned=terms, unaligned=terms, watched=())
