@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from torch import fx, nn
 
 from deployprune.errors import ParityError, UnsupportedModelError, UsageError
-from deployprune.graph.capture import capture, flatten_outputs
+from deployprune.graph.capture import capture
+from deployprune.graph.fitting import fit_module
+from deployprune.graph.following import unfollowed
 from deployprune.graph.grouping import GroupedUnits, describe, group_units
-from deployprune.graph.proof import TOLERANCE, difference, prove
+from deployprune.graph.proof import TOLERANCE, prove
 from deployprune.graph.propagate import LabelledGraph, propagate
-from deployprune.graph.removal import Removal, kept_parameters
-from deployprune.graph.shrink import Attributes, candidates
+from deployprune.graph.removal import Removal, close_removal, kept_parameters
+from deployprune.graph.shrink import Attributes, has_tensor
 from deployprune.graph.surgery import prune_graph
-from deployprune.graph.units import Constraints
 from deployprune.records import Analysis, Proof
 
 __all__ = ["GraphAnalysis", "PrunedModel", "analyze"]
@@ -62,10 +61,10 @@ class GraphAnalysis:
         for name, indices in kept.items():
             stay = set(indices)
             gone.update(atom for index, unit in enumerate(self.units[name]) if index not in stay for atom in unit.atoms)
-        closed = Constraints(self.graph.atoms).close(gone) if gone else frozenset[int]()
-        if closed is None:
+        removal = close_removal(self.graph, gone)
+        if removal is None:
             raise UsageError("this choice of units leaves a tensor without channels", hint="keep at least one unit")
-        return Removal(self.graph, np.fromiter(sorted(closed), dtype=np.int64))
+        return removal
 
     def prune(self, kept: Mapping[str, Sequence[int]], *, trials: int = 2, seed: int = 0) -> PrunedModel:
         """Remove all units but those of ``kept``, and prove the result.
@@ -74,7 +73,8 @@ class GraphAnalysis:
         """
         removal = self.removal(kept)
         pruned = prune_graph(removal)
-        module, attributes = self._shrink(removal, pruned)
+        own = not isinstance(self.module, fx.GraphModule)
+        module, attributes = fit_module(self.module, removal, pruned) if own else (None, {})
         proof = prove(removal, pruned, module, trials=trials, seed=seed)
         if not proof.relative_difference <= TOLERANCE:
             raise ParityError(
@@ -84,9 +84,10 @@ class GraphAnalysis:
                 "`ignore` can leave the group out",
             )
         widths = {group.name: len(set(kept.get(group.name, range(group.size)))) for group in self.record.groups}
+        product = pruned if module is None else module
         return PrunedModel(
-            module=pruned if module is None else module,
-            kept=kept_parameters(removal),
+            module=product,
+            kept={name: dims for name, dims in kept_parameters(removal).items() if has_tensor(product, name)},
             attributes=attributes,
             widths=widths,
             proof=proof,
@@ -99,30 +100,12 @@ class GraphAnalysis:
         """
         removal = self.removal(kept)
         pruned = prune_graph(removal)
-        module = self._shrink(removal, pruned)[0] if product == "eager" else None
+        module = fit_module(self.module, removal, pruned)[0] if product == "eager" else None
         return pruned if module is None else module
 
     def prune_shapes(self, kept: Mapping[str, Sequence[int]]) -> fx.GraphModule:
         """The pruned graph alone, without proof: for timing a variant, never for shipping."""
         return prune_graph(self.removal(kept))
-
-    def _shrink(self, removal: Removal, pruned: fx.GraphModule) -> tuple[nn.Module | None, Attributes]:
-        """The user's own module where a shrunk copy of it computes what the pruned graph does."""
-        if isinstance(self.module, fx.GraphModule):
-            return None, {}
-        inputs = self.graph.captured.inputs
-        with torch.no_grad():
-            expected = flatten_outputs(pruned(*inputs))
-            for module, attributes in candidates(self.module, removal):
-                module.eval()
-                try:
-                    outputs = flatten_outputs(module(*inputs))
-                except Exception:  # noqa: S112 - a forward with sizes that are not attributes: the graph is shipped
-                    continue
-                if difference(outputs, expected) <= TOLERANCE * 10:
-                    module.train(self.module.training)
-                    return module, attributes
-        return None, {}
 
 
 def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str] = ()) -> GraphAnalysis:
@@ -133,6 +116,9 @@ def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str]
     graph = propagate(capture(module, inputs))
     units = group_units(graph)
     record = describe(graph, units, ignore=ignore)
+    left_out = unfollowed(module, graph, units, record.groups)
+    if left_out:
+        record = describe(graph, units, ignore=ignore, left_out=left_out)
     if not record.groups:
         reasons = "; ".join(f"{item.op} at {item.location}" for item in record.frozen[:3])
         raise UnsupportedModelError(

@@ -105,7 +105,7 @@ class Atoms:
 
     def parameter(self, shape: Sequence[int]) -> Labels:
         """Labels of a parameter, buffer or constant: fresh atoms along each of its dimensions."""
-        parts = [((dim,), self.fresh(size)) for dim, size in enumerate(shape) if size > 1]
+        parts = [((dim,), self.fresh(size)) for dim, size in enumerate(shape) if size > 1 and 0 not in shape]
         return Labels(tuple(shape), self.layers(parts))
 
     def read(self, tensor: torch.Tensor) -> Layer | None:

@@ -15,7 +15,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def copy_module(module: M) -> M:
-    """A deep copy; results that the module caches on itself, which torch refuses to copy, come without their history."""
+    """A deep copy; results that the module caches on itself, which torch would not copy, lose their history."""
     memo = {id(tensor): tensor.detach().clone() for part in module.modules() for tensor in _results(vars(part))}
     return copy.deepcopy(module, memo)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 
 import numpy as np
@@ -16,7 +16,7 @@ from deployprune.graph.signatures import signatures
 from deployprune.graph.units import Constraints, Unit, find_units
 from deployprune.records import Analysis, Axis, ChannelGroup, Frozen
 
-__all__ = ["GroupedUnits", "describe", "group_units"]
+__all__ = ["GroupedUnits", "describe", "group_units", "removable_parameters", "slices_of"]
 
 Slices = dict[str, dict[int, tuple[int, ...]]]
 # Where each atom stands in the parameters: name, dimension, index.
@@ -38,18 +38,26 @@ def group_units(graph: LabelledGraph) -> GroupedUnits:
     order = {name: index for index, name in enumerate(graph.parameters)}
     named: GroupedUnits = {}
     for family in sorted(families.values(), key=lambda units: _first_place(units[0], places, order)):
-        if len(family) > 1:
-            named[_name(family[0], slices_of(family[0], places), order, named)] = tuple(family)
+        members = _disjoint(family)
+        if len(members) > 1:
+            named[_name(members[0], slices_of(members[0], places), order, named)] = members
     return named
 
 
-def describe(graph: LabelledGraph, units: GroupedUnits, *, ignore: Sequence[str] = ()) -> Analysis:
+def describe(
+    graph: LabelledGraph, units: GroupedUnits, *, ignore: Sequence[str] = (), left_out: Collection[str] = ()
+) -> Analysis:
     """The record of what can be pruned, what cannot and why, and what every layer costs.
 
-    ``ignore`` holds patterns such as ``stem*`` for group names, or for modules whose parameters a group touches.
+    ``ignore`` holds patterns such as ``stem*`` for group names, or for modules whose parameters a group touches;
+    ``left_out`` names groups that the user's own module cannot follow.
     """
     places = _places(graph)
-    chosen = {name: members for name, members in units.items() if not _ignored(members[0], name, places, ignore)}
+    chosen = {
+        name: members
+        for name, members in units.items()
+        if name not in left_out and not _ignored(members[0], name, places, ignore)
+    }
     forms = Forms(graph, {name: [unit.atoms for unit in members] for name, members in chosen.items()})
     layers = layer_costs(graph, forms)
     sizes = {name: len(members) for name, members in chosen.items()}
@@ -61,7 +69,7 @@ def describe(graph: LabelledGraph, units: GroupedUnits, *, ignore: Sequence[str]
             size=len(members),
             axes=_axes(members[0], places),
             units=tuple(slices_of(unit, places) for unit in members),
-            parameters=_removable(graph, members),
+            parameters=removable_parameters(graph, members),
             macs=macs - sum(layer.macs({**sizes, name: 0}) for layer in layers),
             statistics_changing=_changes_statistics(graph.atoms, members),
         )
@@ -70,10 +78,10 @@ def describe(graph: LabelledGraph, units: GroupedUnits, *, ignore: Sequence[str]
     everything = [unit for members in chosen.values() for unit in members]
     return Analysis(
         groups=groups,
-        frozen=_frozen(graph),
+        frozen=(*_frozen(graph), *_unfollowed(units, left_out, places)),
         layers=layers,
         parameters=sum(int(np.prod(labels.shape)) for labels in _parameters(graph).values()),
-        prunable_parameters=_removable(graph, everything),
+        prunable_parameters=removable_parameters(graph, everything),
         macs=macs,
         prunable_macs=macs - sum(layer.macs(dict.fromkeys(sizes, 0)) for layer in layers),
     )
@@ -86,6 +94,17 @@ def slices_of(unit: Unit, places: Places) -> Slices:
         for name, dim, index in places.get(atom, ()):
             found[name][dim].add(index)
     return {name: {dim: tuple(sorted(at)) for dim, at in dims.items()} for name, dims in found.items()}
+
+
+def _disjoint(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """Those that share nothing with an earlier one: only so does each of them count once."""
+    chosen: list[Unit] = []
+    taken: set[int] = set()
+    for unit in units:
+        if taken.isdisjoint(unit.atoms):
+            chosen.append(unit)
+            taken |= unit.atoms
+    return tuple(chosen)
 
 
 def _places(graph: LabelledGraph) -> Places:
@@ -127,7 +146,7 @@ def _parameters(graph: LabelledGraph) -> dict[str, Labels]:
     return {name: graph.parameters[name] for name in names if name in graph.parameters}
 
 
-def _removable(graph: LabelledGraph, members: Sequence[Unit]) -> int:
+def removable_parameters(graph: LabelledGraph, members: Sequence[Unit]) -> int:
     """How many parameters go when all these units do."""
     gone = np.fromiter({atom for unit in members for atom in unit.atoms}, dtype=np.int64)
     total = 0
@@ -150,4 +169,16 @@ def _frozen(graph: LabelledGraph) -> tuple[Frozen, ...]:
     return tuple(
         Frozen(op=item.op, reason=item.reason, location=item.location, parameters=item.parameters)
         for item in graph.opaque
+    )
+
+
+def _unfollowed(units: GroupedUnits, names: Collection[str], places: Places) -> tuple[Frozen, ...]:
+    return tuple(
+        Frozen(
+            op=units[name][0].kind,
+            reason="the module's own forward cannot follow when these go one by one",
+            location=name,
+            parameters=tuple(slices_of(units[name][0], places)),
+        )
+        for name in sorted(names)
     )

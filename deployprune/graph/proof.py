@@ -67,7 +67,7 @@ def _trial(
         expected = flatten_outputs(twin.run(*inputs))
         gap = difference(flatten_outputs(small(*inputs)), expected)
         if eager is not None:
-            own = copy_module(eager).to(dtype)
+            own = copy_module(eager).to(dtype).eval()
             _load(own, state, kept)
             gap = max(gap, difference(flatten_outputs(own(*inputs)), expected))
     return gap, difference(reference, expected) > 100 * torch.finfo(dtype).eps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 
 from deployprune.graph.labels import Ids, Labels
 from deployprune.graph.propagate import LabelledGraph
+from deployprune.graph.units import Constraints
 
-__all__ = ["Keep", "Removal", "compact", "kept_parameters", "mask"]
+__all__ = ["Keep", "Removal", "close_removal", "compact", "kept_parameters", "mask"]
 
 Keep = torch.Tensor | None
 
@@ -31,6 +33,13 @@ class Removal:
                 rest = tuple(a for a in range(gone.ndim) if a != axis)
                 kept[dim] &= ~gone.all(axis=rest)
         return [None if stay.all() else torch.from_numpy(np.flatnonzero(stay)) for stay in kept]
+
+
+def close_removal(graph: LabelledGraph, gone: Iterable[int]) -> Removal | None:
+    """The least legal removal that takes these atoms; None where a tensor would be left empty."""
+    atoms = set(gone)
+    closed = Constraints(graph.atoms).close(atoms) if atoms else frozenset[int]()
+    return None if closed is None else Removal(graph, np.fromiter(sorted(closed), dtype=np.int64))
 
 
 def kept_parameters(removal: Removal) -> dict[str, dict[int, tuple[int, ...]]]:

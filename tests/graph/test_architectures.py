@@ -46,7 +46,7 @@ def test_product_trains_and_takes_other_batches(name: str) -> None:
 def test_nearly_every_parameter_can_go(name: str) -> None:
     record = analysis_of(name).record
     assert record.prunable_parameters >= FULLY_PRUNABLE * record.parameters
-    assert not record.frozen
+    assert {item.op for item in record.frozen} <= {"head dimension"}  # heads go instead, so that the module follows
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from plans import check_proof, check_shapes, random_plan
 from random_nets import Move, RandomNet, Step, plans
 
-from deployprune.errors import ParityError
+from deployprune.errors import ParityError, UnsupportedModelError
 from deployprune.graph import rules
 from deployprune.graph.analysis import GraphAnalysis, analyze
 from deployprune.graph.labels import Labels, Layer
@@ -30,11 +30,14 @@ PROPERTY = settings(
 @given(plan=plans(), seed=st.integers(0, 3))
 def test_pruned_equals_masked_twin(plan: tuple[tuple[type[Step], int, int], ...], seed: int) -> None:
     torch.manual_seed(seed)
-    analysis = analyze(RandomNet(plan).eval(), (torch.randn(2, 3, 4, 4),))
+    try:
+        analysis = analyze(RandomNet(plan).eval(), (torch.randn(2, 3, 4, 4),))
+    except UnsupportedModelError:  # some steps tie all channels together
+        assume(False)
     widths = random_plan(analysis, seed, removed=0.4)
     check_proof(analysis.prune(widths, trials=1, seed=seed))
     check_shapes(analysis, widths)
-    assert not analysis.record.frozen
+    assert {item.op for item in analysis.record.frozen} <= {"head dimension"}
 
 
 def _as_it_came(call: Call) -> Labels:

@@ -1,0 +1,154 @@
+"""Fitting the user's own module to a removal: sizes kept as attributes are set until outputs equal the pruned graph's.
+
+Where the forward stops with an error, the attributes of the modules that were running are the ones to change. Modules
+of one class keep their sizes alike, so what helps one is tried on all. Only equal outputs are accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from deployprune.graph.capture import flatten_outputs
+from deployprune.graph.proof import TOLERANCE, difference
+from deployprune.graph.removal import Removal
+from deployprune.graph.shrink import Attributes, patch, shrink
+from deployprune.graph.sizes import Options, find_options
+
+__all__ = ["fit_module"]
+
+_MOST_RUNS = 120
+_MOST_CHANGES = 48  # combinations tried at one module
+
+Choice = dict[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How far a forward came: ``done`` counts finished module calls, ``running`` the modules it stopped in."""
+
+    equal: bool
+    done: int
+    running: tuple[str, ...]
+
+
+def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> tuple[nn.Module | None, Attributes]:
+    """A shrunk copy of ``module`` that computes what ``pruned`` does (or None), and the attributes it needed."""
+    inputs = removal.graph.captured.inputs
+    small, stock = shrink(module, removal, pruned)
+    small.eval()
+    with torch.no_grad():
+        expected = flatten_outputs(pruned(*inputs))
+        search = _Search(small, find_options(module, removal), inputs, expected)
+        if not search.run():
+            return None, {}
+    small.train(module.training)
+    return small, {**stock, **search.attributes()}
+
+
+@dataclass(slots=True)
+class _Search:
+    module: nn.Module
+    options: Options
+    inputs: tuple[Any, ...]
+    expected: list[torch.Tensor]
+    choice: Choice = field(default_factory=dict)
+    runs: int = 0
+    paths: dict[int, str] = field(default_factory=dict)
+
+    def run(self) -> bool:
+        """Whether a choice was found."""
+        self.paths = {id(part): path for path, part in self.module.named_modules()}
+        untouched = self._try(self._everywhere(last=True))
+        if untouched.equal:
+            return True
+        outcome = self._try(self._everywhere(last=False))
+        if not outcome.equal and untouched.done > outcome.done:
+            outcome = self._try(self._everywhere(last=True))
+        while not outcome.equal and self.runs < _MOST_RUNS:
+            better = self._improve(outcome)
+            if better is None:
+                return False
+            outcome = better
+        return outcome.equal
+
+    def attributes(self) -> Attributes:
+        """What the present choice changes."""
+        return {
+            f"{path}.{name}" if path else name: self.options[path][name][index]
+            for (path, name), index in self.choice.items()
+            if index < len(self.options[path][name]) - 1
+        }
+
+    def _everywhere(self, *, last: bool) -> Choice:
+        """Every attribute as it was (``last``), or at its likeliest new size; what plain objects hold stays."""
+        return {
+            (path, name): len(values) - 1 if last or "." in name else 0
+            for path, names in self.options.items()
+            for name, values in names.items()
+        }
+
+    def _improve(self, outcome: _Outcome) -> _Outcome | None:
+        """The first change at a module that was running which gets further."""
+        before = dict(self.choice)
+        for path in outcome.running:
+            for change in itertools.islice(_changes(self.options.get(path, {}), before, path), _MOST_CHANGES):
+                if self.runs >= _MOST_RUNS:
+                    return None
+                tried = self._try({**before, **self._alike(path, change)})
+                if tried.equal or tried.done > outcome.done:
+                    return tried
+        return None
+
+    def _alike(self, path: str, change: dict[str, int]) -> Choice:
+        kind = type(self.module.get_submodule(path))
+        return {
+            (other, name): min(index, len(names[name]) - 1)
+            for other, names in self.options.items()
+            if type(self.module.get_submodule(other)) is kind
+            for name, index in change.items()
+            if name in names
+        }
+
+    def _try(self, choice: Choice) -> _Outcome:
+        self.runs += 1
+        changed = {key: index for key, index in choice.items() if self.choice.get(key) != index}
+        patch(
+            self.module,
+            {f"{path}.{name}" if path else name: self.options[path][name][i] for (path, name), i in changed.items()},
+        )
+        self.choice = choice
+        done: list[None] = []
+        hooks = [part.register_forward_hook(lambda *_: done.append(None)) for part in self.module.modules()]
+        try:
+            outputs = flatten_outputs(self.module(*self.inputs))
+        except Exception as error:  # the user's forward, with sizes that do not fit
+            return _Outcome(False, len(done), tuple(self._running(error)))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return _Outcome(difference(outputs, self.expected) <= TOLERANCE * 10, len(done), tuple(self.options))
+
+    def _running(self, error: Exception) -> Iterator[str]:
+        """The modules in whose forward the error came up, innermost first."""
+        trace, found = error.__traceback__, []
+        while trace is not None:
+            path = self.paths.get(id(trace.tb_frame.f_locals.get("self")))
+            if path is not None and path not in found:
+                found.append(path)
+            trace = trace.tb_next
+        return reversed(found)
+
+
+def _changes(names: dict[str, list[Any]], present: Choice, path: str) -> Iterator[dict[str, int]]:
+    """Other choices for a module's attributes: one changed, then two, then three."""
+    for count in range(1, min(3, len(names)) + 1):
+        for chosen in itertools.combinations(names, count):
+            others = [[i for i in range(len(names[name])) if i != present[path, name]] for name in chosen]
+            for indices in itertools.product(*others):
+                yield dict(zip(chosen, indices, strict=True))

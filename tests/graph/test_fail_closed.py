@@ -1,0 +1,70 @@
+"""What has no rule is frozen and named; what cannot be captured is refused with its reason and source line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from plans import check_proof, random_plan
+from torch import Tensor, nn
+
+from deployprune.errors import UnsupportedModelError
+from deployprune.graph.analysis import analyze
+
+
+class Whitened(nn.Module):
+    """``linalg_inv`` mixes all channels in a way that no rule knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixing, self.hidden, self.out = nn.Linear(6, 6), nn.Linear(6, 12), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        whitened = x @ torch.linalg.inv(self.mixing.weight)
+        return self.out(self.hidden(whitened).relu())
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) if x.sum() > 0 else x
+
+
+def test_an_unknown_operation_freezes_its_operands_and_names_the_users_line() -> None:
+    analysis = analyze(Whitened().eval(), (torch.randn(3, 6),))
+    (frozen,) = [item for item in analysis.record.frozen if "inv" in item.op]
+    assert "test_fail_closed.py" in frozen.location
+    assert "torch.linalg.inv(self.mixing.weight)" in frozen.location
+    assert frozen.parameters == ("mixing.weight",)
+    assert not any(axis.parameter == "mixing.weight" for group in analysis.record.groups for axis in group.axes)
+    check_proof(analysis.prune(random_plan(analysis, seed=0)))
+
+
+def test_control_flow_over_data_is_refused_with_its_source_line() -> None:
+    with pytest.raises(UnsupportedModelError) as caught:
+        analyze(Branching().eval(), (torch.ones(2, 4),))
+    assert caught.value.exit_code == 3
+    assert "test_fail_closed.py:" in caught.value.message
+    assert len(caught.value.message) < 400
+    assert "torch.where" in (caught.value.hint or "")
+
+
+def test_a_forward_that_fails_is_refused_with_the_shape_it_was_given() -> None:
+    with pytest.raises(UnsupportedModelError, match="shape \\(2, 5\\)"):
+        analyze(nn.Linear(4, 2), (torch.ones(2, 5),))
+
+
+def test_a_model_without_free_channels_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="nothing in this model can be pruned"):
+        analyze(nn.Linear(4, 2), (torch.ones(2, 4),))
+
+
+def test_the_analysed_model_is_left_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(), nn.ReLU(), nn.Linear(8, 2)).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    analysis = analyze(model, (torch.randn(2, 4),))
+    analysis.prune(random_plan(analysis, seed=1))
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
