@@ -19,13 +19,14 @@ from deployprune.profiling.fit import learn_channel_step
 from deployprune.profiling.measure import measure_interleaved
 from deployprune.profiling.table import choose_variants
 from deployprune.progress import Task
-from deployprune.records import LatencyTable, NodeTime, Target, VariantRun
+from deployprune.records import LatencyTable, NodeTime, Target, VariantRun, quantile
 from deployprune.stats import split_half_noise
 
 __all__ = ["Variants", "bound_session", "export_widths", "first_units", "measure_table", "time_nodes", "variant_files"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _SAMPLE_MS = 2.0
+_QUIET = 0.25  # the quantile of the samples that counts
 _PROFILE_MS = 300.0  # of runs under the runtime's own timer, per variant
 
 
@@ -68,8 +69,9 @@ def variant_files(bench: Workbench, count: int) -> Iterator[Variants]:
 def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTable:
     """Measure one target's table.
 
-    Totals are ratios to the dense model timed in the same rounds, times the median of all its medians: drift between
-    the batches of variants cancels out.
+    Totals are ratios to the dense model timed in the same rounds, times the median of its latency in all of them:
+    drift between the batches of variants cancels out. They are of lower quartiles: work of other processes makes
+    inferences slower, never faster, and the longer ones more often.
     """
     started = time.monotonic()
     backend = require_backend(target.backend)
@@ -108,10 +110,10 @@ def _measure_totals(variants: Variants, backend: Backend, target: Target, task: 
             measured = measure_interleaved(
                 sessions, rounds=config.table.rounds, seed=config.seed + start, min_round_ms=_SAMPLE_MS
             )
-        reference = measured["0"]
-        dense.append(reference.p50)
-        noise.append(split_half_noise(reference.samples_ms))
-        ratios.update({index: measured[str(index)].p50 / reference.p50 for index in chunk[1:]})
+        quiet = {int(name): quantile(measurement.samples_ms, _QUIET) for name, measurement in measured.items()}
+        dense.append(quiet[0])
+        noise.append(split_half_noise(measured["0"].samples_ms))
+        ratios.update({index: quiet[index] / quiet[0] for index in chunk[1:]})
     scale = sorted(dense)[len(dense) // 2]
     return [ratios[index] * scale for index in range(len(variants.widths))], max(noise)
 

@@ -18,6 +18,8 @@ from deployprune.stats import bootstrap_ratio, half_width
 __all__ = ["compare_until", "measure_interleaved"]
 
 _WARM_UP = 5
+_SHORT_MS = 8.0  # about what a scheduler's slice takes
+_FEWEST = 3  # inferences in a sample of a model that is shorter
 _GROWTH = 1.5  # rounds between two looks at the intervals: few looks, and never much more rounds than needed
 Decision = Callable[[dict[str, Ratio]], bool]
 
@@ -28,7 +30,8 @@ def measure_interleaved(
     """Per session one sample a round, in ms of one inference; inputs must have been bound.
 
     A sample is the median of as many back-to-back inferences as ``min_round_ms`` holds of the session's own (at least
-    one), after one that is not counted: it brings back what the other sessions pushed out of the caches.
+    one; at least three of a few ms, where one in three may lose its core to another process for a scheduler's slice),
+    after one that is not counted: it brings back what the other sessions pushed out of the caches.
     Raises UsageError for no sessions, no rounds or a session with nothing bound.
     """
     if not sessions or rounds < 1:
@@ -88,9 +91,10 @@ def _ratio(name: str, samples: dict[str, list[float]], baseline: str, seed: int)
 
 def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) -> dict[str, int]:
     """How many inferences make one sample of each session, by what its warm-up took."""
+    took = {name: median(session.time_once() for _ in range(max(warmup, 1))) for name, session in sessions.items()}
     return {
-        name: max(1, math.ceil(min_round_ms / median(session.time_once() for _ in range(max(warmup, 1)))))
-        for name, session in sessions.items()
+        name: max(_FEWEST if min_round_ms and ms < _SHORT_MS else 1, math.ceil(min_round_ms / ms))
+        for name, ms in took.items()
     }
 
 

@@ -39,11 +39,11 @@ def group(name: str, size: int) -> ChannelGroup:
 
 
 def random_net(rng: np.random.Generator) -> Analysis:
-    """Four to eight convolutions in series, wider as the image shrinks."""
+    """Four to six convolutions in series, wider as the image shrinks."""
     side, width = int(rng.choice([16, 28, 32])), int(rng.choice([32, 48]))
     groups, layers = [], []
     source = fixed(3)
-    for index in range(int(rng.integers(4, 9))):
+    for index in range(int(rng.integers(4, 7))):
         if index and rng.random() < 0.4 and side > 4:
             side, width = side // 2, width * 2
         result = DimForm(constant=0, terms=((1.0, (f"g{index}",)),))
