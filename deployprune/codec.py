@@ -7,6 +7,7 @@ A file holds one envelope: the schema it follows, the hashes of what the record 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ import msgspec
 
 from deployprune.errors import RunDirectoryError
 
-__all__ = ["Envelope", "decode", "encode", "read_envelope", "schema_of", "to_json"]
+__all__ = ["Envelope", "decode", "encode", "read_envelope", "readable", "schema_of", "to_json"]
 
 T = TypeVar("T")
 VERSION = 1
+_LINE = 140
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,30 @@ def read_envelope(data: bytes, *, name: str = "record") -> Envelope:
 def to_json(value: object) -> str:
     """Any record, or dict or list of records, as indented JSON for a person or another program to read."""
     return msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode()
+
+
+def readable(data: bytes) -> bytes:
+    """The same JSON laid out for people: everything that fits on a line stands on one line."""
+    return (_laid_out(msgspec.json.decode(data), 0) + "\n").encode()
+
+
+def _laid_out(value: Any, indent: int, before: int = 0) -> str:
+    """``value`` behind ``before`` characters of its line; what does not fit is spread, ``indent`` deep."""
+    line = _on_a_line(value)
+    if indent + before + len(line) <= _LINE or not isinstance(value, dict | list):
+        return line
+    if isinstance(value, dict):
+        keys = [f"{_on_a_line(key)}: " for key in value]
+        parts = [key + _laid_out(item, indent + 1, len(key)) for key, item in zip(keys, value.values(), strict=True)]
+    else:
+        parts = [_laid_out(item, indent + 1) for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    inner = "\n" + " " * (indent + 1)
+    return f"{opening}{inner}{f',{inner}'.join(parts)}\n{' ' * indent}{closing}"
+
+
+def _on_a_line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _damaged(name: str, error: Exception) -> RunDirectoryError:

@@ -1,0 +1,38 @@
+"""Device tables as files: a record's envelope, laid out for people, in a folder by processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deployprune.codec import decode, encode, readable
+from deployprune.device.identity import device_folder
+from deployprune.device.records import DeviceTable
+from deployprune.errors import RunDirectoryError, UsageError
+from deployprune.files import write_atomic
+
+__all__ = ["read_table", "table_path", "write_table"]
+
+
+def table_path(folder: Path, table: DeviceTable) -> Path:
+    """Where a table belongs: ``<processor>/<backend>-<version>-<precision>-t<threads>.json`` below ``folder``."""
+    target = table.target
+    batch = f"-b{target.batch}" if target.batch != 1 else ""
+    version = f"-{table.runtime_version}" if table.runtime_version else ""
+    name = f"{target.backend}{version}-{target.precision}-t{target.threads}{batch}.json"
+    return folder / device_folder(table.host) / name
+
+
+def write_table(path: Path, table: DeviceTable) -> None:
+    """Write the table whole, in place of an older one. Raises RunDirectoryError where the folder cannot be written."""
+    write_atomic(path, readable(encode(table)))
+
+
+def read_table(path: Path) -> DeviceTable:
+    """The table in ``path``. Raises UsageError for a file that is not there, is damaged, or is no device table."""
+    hint = "give a file that `deployprune profile` wrote without a model"
+    try:
+        return decode(path.read_bytes(), DeviceTable, name=str(path))
+    except OSError as error:
+        raise UsageError(f"cannot read the table {path}: {error.strerror}", hint=hint) from error
+    except RunDirectoryError as error:
+        raise UsageError(error.message, hint=hint) from error
