@@ -109,8 +109,8 @@ class _Network:
 
 
 def _conv(net: _Network, value: str, d: Definition, width: int) -> str:
-    inner = net.convolution(value, d, d.base, width, d.groups)
-    return net.convolution(inner, d, width, d.base, d.groups)
+    inner = net.convolution(value, d, d.base, d.groups * width, d.groups)
+    return net.convolution(inner, d, d.groups * width, d.base, d.groups)
 
 
 def _strided(net: _Network, value: str, d: Definition, width: int) -> str:

@@ -43,7 +43,7 @@ def measure_device(target: Target, *, budget_s: float, seed: int, task: Task) ->
     BackendUnavailableError, and UsageError for a target that the backend cannot honour.
     """
     started = time.monotonic()
-    planned = [_Batch(definition, widths) for definition, widths in cells_by_level() if widths]
+    planned = [_Batch(definition, widths) for definition, widths in cells_by_level()]
     with TemporaryDirectory(prefix="deployprune-suite-") as folder:
         bench = _Bench(target, Path(folder), seed, task, started, budget_s)
         threads = tuple(bench.measure_threads())

@@ -30,8 +30,8 @@ class Definition:
     """A small network whose one ``width`` is swept: ``repeats`` layers of one kind between ends of ``base`` channels.
 
     ``size`` is the input's resolution (or its tokens for linear, attention and layer norm), ``groups`` those of a
-    grouped convolution or the heads of attention, whose width is that of a head. Kinds that keep their channels
-    (depthwise, norms, resizes) have the width at both ends, and no ``base``.
+    grouped convolution or the heads of attention, where the width is that of one group or head. Kinds that keep their
+    channels (depthwise, norms, resizes) have the width at both ends, and no ``base``.
     """
 
     kind: str
@@ -56,6 +56,11 @@ class Definition:
         return f"{self.size}x{self.size}"
 
     @property
+    def unit(self) -> str:
+        """What the width counts."""
+        return {"grouped": "channels of a group", "attention": "channels of a head"}.get(self.kind, "channels")
+
+    @property
     def name(self) -> str:
         """Layer and place: ``3x3 conv at 28x28``."""
         return f"{self.layer} at {self.place}"
@@ -64,8 +69,8 @@ class Definition:
         """Multiply-accumulate operations of one example; 0 for what does not contract."""
         pixels, window = self.size**2, self.kernel**2
         match self.kind:
-            case "conv" | "grouped":
-                return 2 * self.repeats * self.base * width * window * pixels // self.groups
+            case "conv" | "grouped":  # one group's inputs meet its own outputs only
+                return 2 * self.repeats * self.base * width * window * pixels
             case "strided":
                 return self.repeats * self.base * width * window * (self.size // self.stride) ** 2
             case "transposed":

@@ -19,6 +19,7 @@ _STEPS = (1, 4, 8, 16, 32)
 _ALIGNMENTS = (1, 4, 8, 16)
 _CLEARLY = 0.9  # a finer law must bring the cross-validated error below this share of the simpler one's
 _NEARLY = 1.05  # of several steps within so much of the least error, the finest is taken
+_CLIFF = 0.05  # of extra latency off an alignment that counts as one
 _FEWEST = 8  # widths that a law is fitted on
 _FEWEST_OFF = 3  # widths on either side of an alignment that it takes to tell it apart
 
@@ -52,15 +53,24 @@ def fit_staircase(points: Mapping[int, float]) -> Staircase | None:
         return None
     widths, ms = _arrays(points)
     laws = sorted(((step, alignment) for step in _STEPS for alignment in _ALIGNMENTS), key=lambda law: (law[1], law[0]))
-    chosen, least = laws[0], float("inf")
-    for law in laws:
-        error = _error(widths, ms, *law)
-        if error < _CLEARLY * least:
-            chosen, least = law, error
-    step, alignment = chosen
+    chosen = _fit_law(widths, ms, *laws[0])
+    for step, alignment in laws[1:]:
+        law = _fit_law(widths, ms, step, alignment)
+        cliff = alignment == 1 or law.cliff(int(np.median(widths))) >= _CLIFF
+        if cliff and law.error < _CLEARLY * chosen.error:
+            chosen = law
+    return chosen
+
+
+def _fit_law(widths: NDArray[np.int64], ms: NDArray[np.float64], step: int, alignment: int) -> Staircase:
     fitted = [_line(widths[part], ms[part], step) for part in _regimes(widths, alignment)]
-    alignment = alignment if len(fitted) == 2 else 1
-    return Staircase(step=step, alignment=alignment, aligned=fitted[0], unaligned=fitted[-1], error=round(least, 5))
+    return Staircase(
+        step=step,
+        alignment=alignment if len(fitted) == 2 else 1,
+        aligned=fitted[0],
+        unaligned=fitted[-1],
+        error=round(_error(widths, ms, step, alignment), 5),
+    )
 
 
 def _common_step(sweeps: Sequence[Mapping[int, float]]) -> int:

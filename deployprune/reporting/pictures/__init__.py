@@ -1,0 +1,6 @@
+"""Pictures of what was measured, as SVG files: ``files`` writes them, ``style`` is how they all look.
+
+- ``staircases``: latency against width, one panel a kind of layer
+- ``throughput``: how near every layer comes to the machine's peak
+- ``layers``: where a model's time goes
+"""

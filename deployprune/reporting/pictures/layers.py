@@ -1,0 +1,55 @@
+"""Where a model's time goes: its slowest nodes as the runtime's own timer saw them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployprune.records import LatencyTable
+from deployprune.reporting.pictures.style import INK, MUTED, PALETTE, head, plain
+from deployprune.reporting.wording import format_share, format_target
+from deployprune.units import format_ms
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_layers"]
+
+_MOST = 30
+_ROW = 0.24  # inches
+_TOP, _BOTTOM = 1.05, 0.5
+_LONGEST = 38  # letters of a node's name
+
+
+def draw_layers(table: LatencyTable) -> Figure:
+    """One bar a node of the dense model, slowest first, coloured by its kind."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    dense = table.runs[0]
+    whole = sum(node.ms for node in dense.nodes)
+    nodes = sorted(dense.nodes, key=lambda node: -node.ms)[:_MOST]
+    height = _TOP + _BOTTOM + _ROW * max(len(nodes), 6)
+    figure = Figure(figsize=(9.2, height))
+    axes = figure.add_axes((0.34, _BOTTOM / height, 0.58, 1 - (_TOP + _BOTTOM) / height))
+    plain(axes, grid="x")
+    axes.spines["left"].set_visible(False)
+    kinds = list(dict.fromkeys(node.kind for node in nodes))
+    colors = {kind: PALETTE[min(index, len(PALETTE) - 1)] for index, kind in enumerate(kinds)}
+    axes.barh(range(len(nodes)), [node.ms for node in nodes], color=[colors[node.kind] for node in nodes], height=0.66)
+    for row, node in enumerate(nodes):
+        axes.text(
+            node.ms + 0.01 * nodes[0].ms, row, format_share(node.ms / whole), va="center", color=MUTED, fontsize=8
+        )
+    axes.set_yticks(range(len(nodes)), [_shortened(node.name) for node in nodes], color=INK, fontsize=8.5)
+    axes.set_ylim(len(nodes) - 0.4, -0.6)
+    axes.set_xlim(0, 1.1 * nodes[0].ms)
+    axes.set_xlabel("ms")
+    handles = [Patch(color=colors[kind], label=kind) for kind in kinds[: len(PALETTE)]]
+    axes.legend(handles=handles, loc="lower right", frameon=False, fontsize=8.5)
+    shown = f"{len(nodes)} slowest of {len(dense.nodes)} nodes, {format_share(sum(n.ms for n in nodes) / whole)}"
+    head(figure, f"Where {format_ms(dense.total_ms)} go", f"{format_target(table.target)} · {shown} of the time")
+    return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
