@@ -130,7 +130,7 @@ class PruningConfig(_Section, frozen=True):
     ignore: Annotated[
         list[str],
         about(
-            "pattern of parameters never pruned, such as 'head.*'; may be repeated",
+            "pattern of groups or modules never pruned, such as 'head*'; may be repeated",
             flag="--ignore",
             metavar="PATTERN",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -53,8 +54,18 @@ def cli() -> None:
     """
 
 
+def _keep_stdout_for_results() -> None:
+    """Let ``sys.stdout`` alone reach stdout; what native libraries print there (HiGHS does) goes to stderr."""
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    buffering = 1 if os.isatty(real) else -1
+    sys.stdout = os.fdopen(real, "w", buffering, encoding=sys.stdout.encoding)
+
+
 def main() -> None:
     """Run the command line of this process."""
+    _keep_stdout_for_results()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without these letters must not end a run

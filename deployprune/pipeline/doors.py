@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from deployprune.backends.base import require_file
 from deployprune.backends.registry import require_backend
 from deployprune.config import Config
 from deployprune.errors import UsageError
@@ -53,11 +54,14 @@ def inspect_model(config: Config, observer: Observer) -> Analysis:
 def verify_files(config: Config, baseline: Path, candidate: Path, *, observer: Observer) -> VerificationRecord:
     """Compare two files on every configured backend that opens their format.
 
-    The budget is the configured one; without one the candidate must not be slower. Raises UsageError for files of
-    different formats, or of a format that none of the backends opens.
+    The budget is the configured one; without one the candidate must not be slower. Raises UsageError for missing files,
+    for files of different formats, and for a format that none of the backends opens.
     """
+    targets = _targets_for(config, baseline, candidate)
+    for path in (baseline, candidate):
+        require_file(path)
     results = []
-    for target in _targets_for(config, baseline, candidate):
+    for target in targets:
         with observer.step(f"Timing {candidate.name} against {baseline.name} on {target.backend}"):
             results.append(_compare(config, target, {"dense": baseline, "candidate": candidate}, observer))
     return conclude(results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from deployprune.sources.callables import searched
 from deployprune.sources.stock import find_stock
 
 __all__ = ["read_checkpoint", "refuse_pickle"]
+
+_ASKED_FOR = re.compile(r"(?:Unsupported global: GLOBAL|unsupported GLOBAL) (\S+)")  # torch's words for it
 
 
 def read_checkpoint(path: Path, *, trust_pickle: bool = False) -> Any:
@@ -85,7 +88,9 @@ def _damaged(path: Path, error: Exception) -> UsageError:
 
 def _first_line(error: Exception) -> str:
     text = str(error)
-    marker = "Unsupported global: GLOBAL "
-    if marker in text:
-        return text.split(marker)[1].split()[0]
+    named = _ASKED_FOR.search(text)
+    if named:
+        return named[1]
+    if "Unsupported operand" in text:
+        return "instructions that plain data does not need"
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
