@@ -180,4 +180,12 @@ class Atoms:
             left = [dim for dim in layer.dims if dim not in dims]
             if left:
                 parts.append((left, self.block(layer, left, kinds)))
-        return Span(self.layers(parts), span.real - dims)
+        layers = self.layers(parts)
+        told = [layer for layer in layers if not any(self._tells(other, layer, kinds) for other in layers)]
+        return Span(tuple(told), span.real - dims)
+
+    def _tells(self, wide: Layer, narrow: Layer, kinds: Kinds) -> bool:
+        """Whether blocks of ``wide`` are what ``narrow`` holds, so that ``narrow`` says nothing more."""
+        if not set(narrow.dims) < set(wide.dims):
+            return False
+        return np.array_equal(self.find(self.block(wide, narrow.dims, kinds)), self.find(narrow.ids))

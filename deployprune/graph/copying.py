@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -14,10 +14,13 @@ __all__ = ["copy_module"]
 M = TypeVar("M", bound=nn.Module)
 
 
-def copy_module(module: M) -> M:
-    """A deep copy; results that the module caches on itself, which torch would not copy, lose their history."""
+def copy_module(module: M, replaced: Mapping[int, torch.Tensor] | None = None) -> M:
+    """A deep copy; results that the module caches on itself, which torch would not copy, lose their history.
+
+    ``replaced`` gives, by their identity, tensors that the copy has others for.
+    """
     memo = {id(tensor): tensor.detach().clone() for part in module.modules() for tensor in _results(vars(part))}
-    return copy.deepcopy(module, memo)
+    return copy.deepcopy(module, {**memo, **(replaced or {})})
 
 
 def _results(value: Any) -> Iterator[torch.Tensor]:

@@ -22,7 +22,7 @@ from deployprune.graph.sizes import Options, find_options
 
 __all__ = ["fit_module"]
 
-_MOST_RUNS = 120
+_MOST_RUNS = 80
 _MOST_CHANGES = 48  # combinations tried at one module
 
 Choice = dict[tuple[str, str], int]

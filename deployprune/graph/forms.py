@@ -32,6 +32,7 @@ class Forms:
             for index, atoms in enumerate(members):
                 for atom in atoms:
                     self._units[atom] = self._units.get(atom, frozenset()) | {(name, index)}
+        self._known: dict[tuple[tuple[bytes, tuple[int, ...], int], ...], DimForm] = {}
         self._cache: dict[tuple[bytes, tuple[int, ...], int], list[frozenset[str]]] = {}
 
     def shape(self, labels: Labels) -> tuple[DimForm, ...]:
@@ -39,12 +40,16 @@ class Forms:
         return tuple(self._dimension(labels, dim) for dim in range(len(labels.shape)))
 
     def _dimension(self, labels: Labels, dim: int) -> DimForm:
-        owners = [frozenset[str]() for _ in range(labels.shape[dim])]
-        for layer in labels.layers:
-            if dim in layer.dims:
-                along = self._owners(layer.ids, layer.dims.index(dim))
-                owners = [known | more for known, more in zip(owners, along, strict=True)]
-        counts = Counter(owners)
+        layers = [(layer.ids, layer.dims.index(dim)) for layer in labels.layers if dim in layer.dims]
+        if not layers:
+            return DimForm(constant=labels.shape[dim])
+        key = tuple((ids.tobytes(), ids.shape, axis) for ids, axis in layers)
+        if key not in self._known:
+            self._known[key] = self._form([self._owners(ids, axis) for ids, axis in layers])
+        return self._known[key]
+
+    def _form(self, owners: Sequence[Sequence[frozenset[str]]]) -> DimForm:
+        counts = Counter(frozenset[str]().union(*parts) for parts in zip(*owners, strict=True))
         terms = []
         for groups, count in sorted(counts.items(), key=lambda item: sorted(item[0])):
             if groups:

@@ -33,7 +33,7 @@ def group_units(graph: LabelledGraph) -> GroupedUnits:
     units = find_units(constraints, graph.atoms.find(np.array(wanted, dtype=np.int64)).tolist())
     trained = _parameters(graph)
     for unit, signature in zip(units, signatures(constraints.boxes, units), strict=True):
-        if not trained.keys().isdisjoint(slices_of(unit, places)):
+        if any(name in trained for atom in unit.atoms for name, _, _ in places.get(atom, ())):
             families[unit.kind, signature].append(unit)
     order = {name: index for index, name in enumerate(graph.parameters)}
     named: GroupedUnits = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,12 +23,20 @@ class Removal:
 
     graph: LabelledGraph
     removed: Ids
+    _known: dict[int, list[Keep]] = field(default_factory=dict, compare=False, repr=False)
 
     def keeps(self, labels: Labels) -> list[Keep]:
-        """Per dimension the sorted indices that stay, or None where all do."""
+        """Per dimension the sorted indices that stay, or None where all do; ``labels`` are ones of the graph."""
+        if id(labels) not in self._known:
+            self._known[id(labels)] = self._find_keeps(labels)
+        return self._known[id(labels)]
+
+    def _find_keeps(self, labels: Labels) -> list[Keep]:
         kept = [np.ones(size, dtype=bool) for size in labels.shape]
+        removed = np.zeros(len(self.graph.atoms), dtype=bool)
+        removed[self.removed] = True
         for layer in labels.layers:
-            gone = np.isin(self.graph.atoms.find(layer.ids), self.removed)
+            gone = removed[self.graph.atoms.find(layer.ids)]
             for axis, dim in enumerate(layer.dims):
                 rest = tuple(a for a in range(gone.ndim) if a != axis)
                 kept[dim] &= ~gone.all(axis=rest)

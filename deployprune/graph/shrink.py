@@ -17,7 +17,7 @@ from deployprune.graph.origin import module_of
 from deployprune.graph.propagate import bind
 from deployprune.graph.removal import Removal, kept_parameters
 from deployprune.graph.rules import operation_name
-from deployprune.graph.surgery import slice_parameters
+from deployprune.graph.surgery import sliced_tensors
 
 __all__ = ["Attributes", "has_tensor", "patch", "shrink"]
 
@@ -29,9 +29,8 @@ Given = dict[str, dict[str, int]]
 
 def shrink(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> tuple[nn.Module, Attributes]:
     """A copy of ``module`` with sliced parameters, its stock layers' sizes set, and these sizes by their paths."""
-    small = copy_module(module)
-    kept = kept_parameters(removal)
-    slice_parameters(small, {name: dims for name, dims in kept.items() if has_tensor(small, name)})
+    kept = {name: dims for name, dims in kept_parameters(removal).items() if has_tensor(module, name)}
+    small = copy_module(module, sliced_tensors(module, kept))
     attributes = _stock_attributes(small, _given(pruned))
     patch(small, attributes)
     return small, attributes

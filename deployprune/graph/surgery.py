@@ -17,15 +17,15 @@ from deployprune.graph.propagate import LabelledGraph, bind
 from deployprune.graph.removal import Keep, Removal, kept_parameters
 from deployprune.graph.rules import Rewrite, rule_for
 
-__all__ = ["prune_graph", "slice_parameter", "slice_parameters"]
+__all__ = ["prune_graph", "slice_parameter", "slice_parameters", "sliced_tensors"]
 
 KeptIndices = Mapping[str, Mapping[int, Sequence[int]]]
 
 
 def prune_graph(removal: Removal) -> fx.GraphModule:
     """The captured graph without what the removal takes: a new module, callable and trainable like the dense one."""
-    module = copy_module(removal.graph.captured.module)
-    slice_parameters(module, kept_parameters(removal))
+    dense = removal.graph.captured.module
+    module = copy_module(dense, sliced_tensors(dense, kept_parameters(removal)))
     nodes = {node.name: node for node in removal.graph.captured.module.graph.nodes}
     for node in list(module.graph.nodes):
         if node.op == "call_function" and node.name in nodes:
@@ -37,17 +37,26 @@ def prune_graph(removal: Removal) -> fx.GraphModule:
 
 def slice_parameters(module: nn.Module, kept: KeptIndices) -> None:
     """Replace every parameter and buffer named in ``kept`` by its part; one tensor under two names stays one."""
-    done: dict[int, torch.Tensor] = {}
-    for name, dims in kept.items():
+    parts = sliced_tensors(module, kept)
+    for name in kept:
         owner, _, leaf = name.rpartition(".")
         parent = module.get_submodule(owner)
         tensor = getattr(parent, leaf)
-        if id(tensor) not in done:
-            done[id(tensor)] = _sliced(tensor, dims)
         if isinstance(tensor, nn.Parameter):
-            parent.register_parameter(leaf, done[id(tensor)])  # type: ignore[arg-type]
+            parent.register_parameter(leaf, parts[id(tensor)])  # type: ignore[arg-type]
         else:
-            setattr(parent, leaf, done[id(tensor)])
+            setattr(parent, leaf, parts[id(tensor)])
+
+
+def sliced_tensors(module: nn.Module, kept: KeptIndices) -> dict[int, torch.Tensor]:
+    """The parts of all tensors named in ``kept``, by the identity of the whole."""
+    parts: dict[int, torch.Tensor] = {}
+    for name, dims in kept.items():
+        owner, _, leaf = name.rpartition(".")
+        tensor = getattr(module.get_submodule(owner), leaf)
+        if id(tensor) not in parts:
+            parts[id(tensor)] = _sliced(tensor, dims)
+    return parts
 
 
 def _sliced(tensor: torch.Tensor, dims: Mapping[int, Sequence[int]]) -> torch.Tensor:
@@ -57,9 +66,11 @@ def _sliced(tensor: torch.Tensor, dims: Mapping[int, Sequence[int]]) -> torch.Te
 
 def slice_parameter(tensor: torch.Tensor, dims: Mapping[int, Sequence[int]]) -> torch.Tensor:
     """The part of a tensor at the kept indices of each dimension, in memory of its own."""
-    for dim, indices in dims.items():
+    if not dims:
+        return tensor.clone()
+    for dim, indices in sorted(dims.items(), key=lambda item: len(item[1]) / tensor.shape[item[0]]):
         tensor = tensor.index_select(dim, torch.tensor(indices, dtype=torch.int64))
-    return tensor.clone()
+    return tensor
 
 
 def _rewrite(module: fx.GraphModule, node: fx.Node, dense: fx.Node, removal: Removal) -> None:
