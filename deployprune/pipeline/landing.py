@@ -126,7 +126,7 @@ def _bend(
     bent = {}
     for key, model in fitted.items():
         anchor, *rest = [(run.widths, run.total_ms) for run in _runs(problem, key, [best, *others])]
-        bent[key] = anchor_latency(model, anchor, rest)
+        bent[key] = anchor_latency(model, anchor, rest, problem.channel_step)
     return bent
 
 

@@ -18,6 +18,8 @@ from deployprune.units import format_ms
 
 __all__ = ["floor_ms", "plan_gap", "plan_widths"]
 
+_LEISURE = 0.15  # of the time limit, in which a plan that was found is still improved on
+
 
 def plan_widths(
     groups: Sequence[ChannelGroup],
@@ -50,7 +52,9 @@ def plan_widths(
         for key, (low, high) in limits.items()
     ]
     menus = Menus(groups, importance, _steps(channel_step), max_candidates)
-    found = find(menus, bands, region, Attempt(deadline=time.monotonic() + time_limit_s, avoid=avoid))
+    now = time.monotonic()
+    attempt = Attempt(deadline=now + time_limit_s, leisure=now + _LEISURE * time_limit_s, avoid=avoid)
+    found = find(menus, bands, region, attempt)
     if found is None:
         targets = ", ".join(f"{format_ms(high)} on {key}" for key, (_, high) in limits.items())
         raise UnsupportedModelError(

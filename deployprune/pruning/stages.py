@@ -16,7 +16,7 @@ from deployprune.records import ChannelGroup
 
 __all__ = ["Attempt", "Menus", "find"]
 
-_CLEARLY = 0.005  # of the importance
+_CLEARLY = 0.02  # of the importance: what leaving whole channel steps must bring
 _MUCH = 0.05  # of the importance: what using a budget up is not worth
 _REACH = 0.25  # of a group's size: how far from a plan that is too fast finer ones are looked for
 
@@ -51,16 +51,18 @@ class Menus:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A search until ``deadline`` (of time.monotonic) for widths that are not among ``avoid``."""
+    """A search until ``deadline`` for widths that are not among ``avoid``; better ones than were found are looked for
+    until ``leisure`` (both of time.monotonic)."""
 
     deadline: float
+    leisure: float
     avoid: Sequence[Mapping[str, int]]
 
     def search(self, menus: Sequence[Sequence[Choice]], limits: Sequence[Limit]) -> Found | None:
         """The first menu's plan, unless a finer one's keeps clearly more: models are truest on whole channel steps."""
         best: Found | None = None
         for menu in menus:
-            if best is None or time.monotonic() < self.deadline:
+            if best is None or time.monotonic() < self.leisure:
                 found = search(menu, limits, self.deadline, self.avoid)
                 if found is not None and _keeps_more(found, best):
                     best = found
@@ -78,6 +80,8 @@ def find(menus: Menus, bands: Sequence[Limit], region: Region | None, attempt: A
         near = menus.near(region)
         return attempt.search(near, bands) or attempt.search(near, ceilings)
     landed = attempt.search(menus.everywhere(), bands)
+    if landed is not None and time.monotonic() >= attempt.leisure:
+        return landed
     below = attempt.search(menus.everywhere(), ceilings)
     if below is None or not _keeps_more(below, landed):
         return landed
