@@ -16,7 +16,7 @@ from deployprune.progress import Task
 from deployprune.records import Ratio, Verdict
 from deployprune.stats import bootstrap_ratio, half_width
 
-__all__ = ["check_table"]
+__all__ = ["check_table", "judge_check"]
 
 _ROUNDS = 25
 _TOLERANCE = 0.1

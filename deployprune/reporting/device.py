@@ -13,7 +13,7 @@ from deployprune.reporting.layout import STYLES, grid, title
 from deployprune.reporting.wording import format_share, format_target
 from deployprune.units import format_ms
 
-__all__ = ["MIDDLE", "alignment_words", "render_check", "render_device", "throughputs"]
+__all__ = ["MIDDLE", "alignment_words", "render_check", "render_device", "step_words", "throughputs"]
 
 MIDDLE = 64  # channels at which layers are compared
 _LAYERS = ("layer", "ms", "GMAC/s", "peak", "at 63", "at 65", "cliff")
@@ -69,13 +69,16 @@ def alignment_words(law: Staircase | None) -> str:
     return f"{_more(1.0 + law.cliff(MIDDLE))} off {law.alignment}"
 
 
-def _summary(table: DeviceTable) -> Iterator[str]:
+def step_words(table: DeviceTable) -> str:
+    """The channel step in words."""
+    if not any(sweep.law for sweep in table.sweeps):
+        return "channel step unknown: too few widths were measured"
     step = table.channel_step
-    yield (
-        f"channel step {step}: latency climbs every {step} channels"
-        if step > 1
-        else "no channel step: latency is smooth"
-    )
+    return f"channel step {step}: latency climbs every {step} channels" if step > 1 else "no channel step"
+
+
+def _summary(table: DeviceTable) -> Iterator[str]:
+    yield step_words(table)
     worst = max((s.law for s in table.sweeps if s.law), key=lambda law: law.cliff(MIDDLE), default=None)
     if alignment_words(worst):
         name = next(s.definition.name for s in table.sweeps if s.law is worst)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from deployprune.device.records import DeviceTable, Staircase, Sweep
-from deployprune.reporting.device import alignment_words
+from deployprune.reporting.device import alignment_words, step_words
 from deployprune.reporting.pictures.style import ACCENT, FAINT, INK, MUTED, WARM, head, plain
 from deployprune.reporting.wording import format_target
 
@@ -43,11 +43,9 @@ def draw_staircases(table: DeviceTable) -> Figure:
     for index, sweep in enumerate(sweeps):
         axes = figure.add_subplot(grid[index // _COLUMNS, index % _COLUMNS])
         _panel(axes, table, sweep, last=index + _COLUMNS >= len(sweeps))
-    step = table.channel_step
-    words = f"channel step {step}" if step > 1 else "no channel step"
     head(
         figure,
-        f"Latency against width: {words}",
+        f"Latency against width: {step_words(table).partition(':')[0]}",
         f"{table.host.cpu} · {format_target(table.target)} · ms by channels · "
         f"filled: on the alignment, hollow: off it; lines: the law that was learned",
     )
