@@ -1,0 +1,1 @@
+"""Runtimes: one narrow protocol, one module a runtime, and a deterministic fake."""

@@ -1,0 +1,1 @@
+"""The ``deployprune`` command, one module a sub-command."""

@@ -1,0 +1,1 @@
+"""Files that ship: ONNX, OpenVINO IR, and their equality with eager."""

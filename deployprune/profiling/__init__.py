@@ -1,0 +1,1 @@
+"""Latency: interleaved measuring, the table of whole-model variants, and its fit."""

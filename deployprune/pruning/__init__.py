@@ -1,0 +1,1 @@
+"""Which channels go: importance, and the planner with its bound."""

@@ -1,0 +1,1 @@
+"""Views of a run directory, on machines without torch."""

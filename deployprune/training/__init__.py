@@ -1,0 +1,1 @@
+"""Recovery: distillation, evaluation and the unstructured twin, on accelerate."""

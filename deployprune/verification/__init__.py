@@ -1,0 +1,1 @@
+"""The proof of the files that ship: paired latency, accuracy, memory and the verdict."""
