@@ -81,6 +81,7 @@ def make():
 """
 
 
+@pytest.mark.slow
 def test_profile_measures_a_table_and_keeps_it(fresh_project: Path, warm: WarmProcess) -> None:
     ended = warm.run("profile", "model.pt", "--input", INPUT, *FAST, "--json", cwd=fresh_project)
     assert ended.code == 0, ended.stderr
