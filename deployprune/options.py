@@ -148,6 +148,15 @@ class TableConfig(_Section, frozen=True):
 
     variants: Annotated[int, about("whole-model variants that are timed", ge=6)] = 24
     rounds: Annotated[int, about("interleaved timings of each variant", flag="--table-rounds", ge=3)] = 15
+    files: Annotated[
+        list[str],
+        about(
+            "latency table of an earlier run, instead of measuring; may be repeated", flag="--profile", metavar="FILE"
+        ),
+    ] = msgspec.field(default_factory=list)
+    force: Annotated[
+        bool, about("use such a table of another device or model file all the same", flag="--force-profile")
+    ] = False
 
 
 class RecoveryConfig(_Section, frozen=True):

@@ -15,7 +15,17 @@ __all__ = ["command"]
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
-SETTINGS = ("model", "target.backends", "target.threads", "target.batch", "target.precision", "table", "export", "seed")
+SETTINGS = (
+    "model",
+    "target.backends",
+    "target.threads",
+    "target.batch",
+    "target.precision",
+    "table.variants",
+    "table.rounds",
+    "export",
+    "seed",
+)
 
 
 @click.command("profile", cls=SectionedCommand)

@@ -7,6 +7,7 @@
 - ``crew``: several processes on one run
 - ``workbench``: the model, analysis and data that the steps share
 - ``targets``: backends and budgets
+- ``reusing``: latency tables from earlier runs
 - ``tables``, ``planning``, ``landing``: measuring variants, and the closed loop of plan, build and time
 - ``recovering``, ``exporting``, ``cards``, ``verifying``, ``judging``: training, files, and the proof of both
 - ``weights``: safetensors in and out

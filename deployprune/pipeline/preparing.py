@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from deployprune.errors import RunDirectoryError
 from deployprune.host import describe_host
+from deployprune.pipeline.reusing import given_tables
 from deployprune.pipeline.run import Run
 from deployprune.pipeline.tables import Variants, measure_table, variant_files
 from deployprune.pipeline.targets import target_key
@@ -34,9 +36,11 @@ def prepare(run: Run) -> None:
 
 
 def measure_tables(run: Run) -> dict[str, LatencyTable]:
-    """The latency table of every target, by its key."""
+    """The latency table of every target, by its key: measured, or of the configured files."""
+    recorded = all(run.directory.has(table_step(target_key(target))) for target in run.bench.targets)
+    given = {} if recorded else given_tables(run.bench)
     with variant_files(run.bench, run.config.table.variants) as variants:
-        return {target_key(target): _measure(run, target, variants) for target in run.bench.targets}
+        return {target_key(target): _measure(run, target, variants, given) for target in run.bench.targets}
 
 
 def _load(run: Run, task: Task) -> LoadedRecord:
@@ -58,14 +62,16 @@ def _analyze(run: Run, task: Task) -> Analysis:
     return record
 
 
-def _measure(run: Run, target: Target, variants: Variants) -> LatencyTable:
+def _measure(run: Run, target: Target, variants: Variants, given: Mapping[str, LatencyTable]) -> LatencyTable:
+    key = target_key(target)
+
     def measure(task: Task) -> LatencyTable:
-        table = measure_table(variants, target, task)
+        table = given[key] if key in given else measure_table(variants, target, task)
+        source = "from a file, " if key in given else ""
         task.finish(
-            f"{len(table.runs)} variants, dense {format_ms(table.runs[0].total_ms)}, channel step "
+            f"{source}{len(table.runs)} variants, dense {format_ms(table.runs[0].total_ms)}, channel step "
             f"{table.channel_step}, noise {table.noise:.1%}, {table.seconds:.0f} s"
         )
         return table
 
-    key = target_key(target)
     return run.step(f"Measuring the latency table of {key}", table_step(key), measure, [ANALYSIS, DENSE])
