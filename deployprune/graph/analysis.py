@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from deployprune.errors import ParityError, UnsupportedModelError, UsageError
 from deployprune.graph.capture import capture
-from deployprune.graph.fitting import fit_module
+from deployprune.graph.fitting import Fit, fit_module
 from deployprune.graph.following import unfollowed
 from deployprune.graph.grouping import GroupedUnits, describe, group_units
 from deployprune.graph.proof import TOLERANCE, prove
@@ -74,8 +74,8 @@ class GraphAnalysis:
         removal = self.removal(kept)
         pruned = prune_graph(removal)
         own = not isinstance(self.module, fx.GraphModule)
-        module, attributes = fit_module(self.module, removal, pruned) if own else (None, {})
-        proof = prove(removal, pruned, module, trials=trials, seed=seed)
+        fit = fit_module(self.module, removal, pruned) if own else Fit(None)
+        proof = prove(removal, pruned, fit.module, trials=trials, seed=seed)
         if not proof.relative_difference <= TOLERANCE:
             raise ParityError(
                 f"the pruned model differs from its masked twin by {proof.relative_difference:.1e} "
@@ -84,11 +84,11 @@ class GraphAnalysis:
                 "`ignore` can leave the group out",
             )
         widths = {group.name: len(set(kept.get(group.name, range(group.size)))) for group in self.record.groups}
-        product = pruned if module is None else module
+        product = pruned if fit.module is None else fit.module
         return PrunedModel(
             module=product,
             kept={name: dims for name, dims in kept_parameters(removal).items() if has_tensor(product, name)},
-            attributes=attributes,
+            attributes=fit.attributes,
             widths=widths,
             proof=proof,
         )
@@ -100,7 +100,7 @@ class GraphAnalysis:
         """
         removal = self.removal(kept)
         pruned = prune_graph(removal)
-        module = fit_module(self.module, removal, pruned)[0] if product == "eager" else None
+        module = fit_module(self.module, removal, pruned).module if product == "eager" else None
         return pruned if module is None else module
 
     def prune_shapes(self, kept: Mapping[str, Sequence[int]]) -> fx.GraphModule:

@@ -20,7 +20,7 @@ from deployprune.graph.removal import Removal
 from deployprune.graph.shrink import Attributes, patch, shrink
 from deployprune.graph.sizes import Options, find_options
 
-__all__ = ["fit_module"]
+__all__ = ["Fit", "fit_module"]
 
 _MOST_RUNS = 80
 _MOST_CHANGES = 48  # combinations tried at one module
@@ -37,8 +37,20 @@ class _Outcome:
     running: tuple[str, ...]
 
 
-def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> tuple[nn.Module | None, Attributes]:
-    """A shrunk copy of ``module`` that computes what ``pruned`` does (or None), and the attributes it needed."""
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A shrunk copy of the user's module that computes what the pruned graph does, and the attributes it needed.
+
+    ``module`` is None where there is none; ``stuck`` is then the path of the module that could not be helped.
+    """
+
+    module: nn.Module | None
+    attributes: Attributes = field(default_factory=dict)
+    stuck: str | None = None
+
+
+def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> Fit:
+    """Shrink ``module``, trying sizes for its attributes until its outputs equal those of ``pruned``."""
     inputs = removal.graph.captured.inputs
     small, stock = shrink(module, removal, pruned)
     small.eval()
@@ -46,9 +58,9 @@ def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> t
         expected = flatten_outputs(pruned(*inputs))
         search = _Search(small, find_options(module, removal), inputs, expected)
         if not search.run():
-            return None, {}
+            return Fit(None, stuck=search.stuck)
     small.train(module.training)
-    return small, {**stock, **search.attributes()}
+    return Fit(small, {**stock, **search.attributes()})
 
 
 @dataclass(slots=True)
@@ -60,6 +72,7 @@ class _Search:
     choice: Choice = field(default_factory=dict)
     runs: int = 0
     paths: dict[int, str] = field(default_factory=dict)
+    stuck: str | None = None
 
     def run(self) -> bool:
         """Whether a choice was found."""
@@ -71,11 +84,17 @@ class _Search:
         if not outcome.equal and untouched.done > outcome.done:
             outcome = self._try(self._everywhere(last=True))
         while not outcome.equal and self.runs < _MOST_RUNS:
+            self.stuck = self._own(outcome.running)
             better = self._improve(outcome)
             if better is None:
                 return False
             outcome = better
         return outcome.equal
+
+    def _own(self, running: tuple[str, ...]) -> str | None:
+        """The innermost of the user's own modules; torch's layers only stop at what they are given."""
+        own = (p for p in running if not type(self.module.get_submodule(p)).__module__.startswith("torch.nn."))
+        return next(own, None)
 
     def attributes(self) -> Attributes:
         """What the present choice changes."""
