@@ -1,6 +1,6 @@
 """This device: what it is good at, measured over a built-in suite of layers, without a model and without torch.
 
-- ``records``: the table that a file holds
+- ``layers``, ``records``: what is measured, and the table that a file holds
 - ``suite``: which layers at which widths; ``definitions``: each as an ONNX file
 - ``measuring``: the suite timed within a budget
 - ``staircase``: the law of a sweep: channel step and cliff

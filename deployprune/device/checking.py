@@ -8,8 +8,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from deployprune.device.identity import require_same_device
+from deployprune.device.layers import Definition
 from deployprune.device.measuring import measure_cells
-from deployprune.device.records import CellCheck, Definition, DeviceCheck, DeviceTable, quiet_ms
+from deployprune.device.records import CellCheck, DeviceCheck, DeviceTable, quiet_ms
 from deployprune.device.suite import MIDDLE
 from deployprune.host import describe_host
 from deployprune.progress import Task

@@ -14,7 +14,8 @@ from deployprune.backends.feeds import random_feeds
 from deployprune.backends.registry import require_backend
 from deployprune.device.definitions import write_model
 from deployprune.device.identity import describe_device
-from deployprune.device.records import Cell, Definition, DeviceTable, Sweep, ThreadRun, quiet_ms
+from deployprune.device.layers import Definition
+from deployprune.device.records import Cell, DeviceTable, Sweep, ThreadRun, quiet_ms
 from deployprune.device.staircase import fit_table
 from deployprune.device.suite import MIDDLE, REFERENCE, SUITE_VERSION, THREADED, WIDE, cells_by_level
 from deployprune.host import describe_host

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deployprune.device.identity import require_same_device, require_same_target
-from deployprune.device.records import Definition, DeviceTable, Sweep
+from deployprune.device.layers import Definition
+from deployprune.device.records import DeviceTable, Sweep
 from deployprune.device.staircase import fit_table
 from deployprune.errors import UsageError
 

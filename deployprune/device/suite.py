@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployprune.device.records import Definition
+from deployprune.device.layers import Definition
 
 __all__ = ["MIDDLE", "REFERENCE", "SUITE", "SUITE_VERSION", "THREADED", "WIDE", "cells_by_level"]
 

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from deployprune.device.records import Definition, DeviceCheck, DeviceTable, Staircase, Sweep, quiet_ms
+from deployprune.device.layers import Definition
+from deployprune.device.records import DeviceCheck, DeviceTable, Staircase, Sweep, quiet_ms
 from deployprune.reporting.layout import STYLES, grid, title
 from deployprune.reporting.wording import format_share, format_target
 from deployprune.units import format_ms

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from deployprune.device.layers import Definition
 from deployprune.device.measuring import measure_device
-from deployprune.device.records import Cell, Definition, DeviceTable, Sweep
+from deployprune.device.records import Cell, DeviceTable, Sweep
 from deployprune.device.staircase import fit_table
 from deployprune.device.suite import SUITE, cells_by_level
 from deployprune.progress import SilentObserver

@@ -13,7 +13,7 @@ from deployprune.backends.feeds import random_feeds
 from deployprune.backends.onnx_file import static_nodes
 from deployprune.backends.registry import require_backend
 from deployprune.device.definitions import build_model, write_model
-from deployprune.device.records import Definition
+from deployprune.device.layers import Definition
 from deployprune.device.suite import REFERENCE, SUITE
 from deployprune.records import Target
 
