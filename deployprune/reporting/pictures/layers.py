@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployprune.records import LatencyTable
+from deployprune.records import LatencyTable, NodeTime
 from deployprune.reporting.pictures.style import INK, MUTED, PALETTE, head, plain
 from deployprune.reporting.wording import format_share, format_target
 from deployprune.units import format_ms
@@ -17,7 +17,7 @@ __all__ = ["draw_layers"]
 _MOST = 30
 _ROW = 0.24  # inches
 _TOP, _BOTTOM = 1.05, 0.5
-_LONGEST = 38  # letters of a node's name
+_LONGEST = 30  # letters of a node's name
 
 
 def draw_layers(table: LatencyTable) -> Figure:
@@ -40,16 +40,22 @@ def draw_layers(table: LatencyTable) -> Figure:
         axes.text(
             node.ms + 0.01 * nodes[0].ms, row, format_share(node.ms / whole), va="center", color=MUTED, fontsize=8
         )
-    axes.set_yticks(range(len(nodes)), [_shortened(node.name) for node in nodes], color=INK, fontsize=8.5)
+    axes.set_yticks(range(len(nodes)), [_label(node) for node in nodes], color=INK, fontsize=8.5)
     axes.set_ylim(len(nodes) - 0.4, -0.6)
     axes.set_xlim(0, 1.1 * nodes[0].ms)
     axes.set_xlabel("ms")
     handles = [Patch(color=colors[kind], label=kind) for kind in kinds[: len(PALETTE)]]
     axes.legend(handles=handles, loc="lower right", frameon=False, fontsize=8.5)
-    shown = f"{len(nodes)} slowest of {len(dense.nodes)} nodes, {format_share(sum(n.ms for n in nodes) / whole)}"
-    head(figure, f"Where {format_ms(dense.total_ms)} go", f"{format_target(table.target)} · {shown} of the time")
+    share = format_share(sum(node.ms for node in nodes) / whole)
+    shown = f"{len(nodes)} slowest of {len(dense.nodes)} nodes, {share} of the time"
+    if len(nodes) == len(dense.nodes):
+        shown = f"all {len(nodes)} nodes"
+    head(figure, f"Where the {format_ms(dense.total_ms)} go", f"{format_target(table.target)} · {shown}")
     return figure
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
+def _label(node: NodeTime) -> str:
+    """The node's name, cut at its front, and its first output without the batch."""
+    shape = "x".join(map(str, node.outputs[0][1:])) if node.outputs else ""
+    name = node.name if len(node.name) <= _LONGEST else f"…{node.name[1 - _LONGEST :]}"
+    return f"{name}  {shape}".rstrip()
