@@ -1,1 +1,1 @@
-"""What can be pruned, and how: capture, labels, units, surgery, proof. :mod:`deployprune.graph.analysis` is the door."""
+"""What can be pruned and how: capture, labels, units, surgery, proof. Its door is :mod:`deployprune.graph.analysis`."""

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from deployprune.errors import ParityError
 from deployprune.graph.capture import flatten_outputs
+from deployprune.graph.origin import first_line
 from deployprune.graph.proof import TOLERANCE, difference
 from deployprune.graph.removal import Removal
 from deployprune.graph.shrink import Attributes, patch, shrink
@@ -55,12 +57,23 @@ def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> F
     small, stock = shrink(module, removal, pruned)
     small.eval()
     with torch.no_grad():
-        expected = flatten_outputs(pruned(*inputs))
+        expected = _run_pruned(pruned, inputs)
         search = _Search(small, find_options(module, removal), inputs, expected)
         if not search.run():
             return Fit(None, stuck=search.stuck)
     small.train(module.training)
     return Fit(small, {**stock, **search.attributes()})
+
+
+def _run_pruned(pruned: fx.GraphModule, inputs: tuple[Any, ...]) -> list[torch.Tensor]:
+    try:
+        return flatten_outputs(pruned(*inputs))
+    except RuntimeError as error:
+        raise ParityError(
+            f"the pruned graph does not run: {first_line(error)}",
+            hint="this is a mistake in deployprune, not in your model: please report it; "
+            "`ignore` can leave the group out",
+        ) from error
 
 
 @dataclass(slots=True)
