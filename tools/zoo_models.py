@@ -90,7 +90,6 @@ ZOO: dict[str, Entry] = {
     ),
     "ijepa": Entry("IJepaForImageClassification", "IJepaConfig", VISION),
     "vit-msn": Entry("ViTMSNForImageClassification", "ViTMSNConfig", VISION),
-    "vit-mae": Entry("ViTMAEModel", "ViTMAEConfig", {**VISION, "mask_ratio": 0.0}),
     "clip-vision": Entry("CLIPForImageClassification", "CLIPConfig", pair({**VISION, "projection_dim": 32}, TEXT)),
     "siglip-vision": Entry("SiglipForImageClassification", "SiglipConfig", pair(VISION, TEXT)),
     "hiera": Entry(
@@ -104,7 +103,7 @@ ZOO: dict[str, Entry] = {
             "embed_dim": 24,
             "depths": [1, 1, 2, 1],
             "num_heads": [1, 2, 4, 8],
-            "masked_unit_size": [4, 4],
+            "masked_unit_size": [8, 8],
         },
         lambda: image(64),
     ),
@@ -130,7 +129,7 @@ ZOO: dict[str, Entry] = {
     "efficientnet": Entry(
         "EfficientNetForImageClassification",
         "EfficientNetConfig",
-        {"width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 64, "image_size": 32},
+        {"width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320, "image_size": 32},
     ),
     "hgnet-v2": Entry(
         "HGNetV2ForImageClassification",
@@ -185,11 +184,6 @@ ZOO: dict[str, Entry] = {
         {"image_size": 64, "embed_dims": [16, 24, 32, 48], "depths": [1, 1, 1, 1], "mlp_ratio": 2},
         lambda: image(64),
     ),
-    "cvt": Entry(
-        "CvtForImageClassification",
-        "CvtConfig",
-        {"embed_dim": [16, 32, 48], "num_heads": [1, 2, 3], "depth": [1, 1, 2]},
-    ),
     "pvt": Entry(
         "PvtForImageClassification",
         "PvtConfig",
@@ -228,18 +222,6 @@ ZOO: dict[str, Entry] = {
     "swin": Entry("SwinForImageClassification", "SwinConfig", WINDOWS, lambda: image(64)),
     "swin-v2": Entry("Swinv2ForImageClassification", "Swinv2Config", WINDOWS, lambda: image(64)),
     "donut-swin": Entry("DonutSwinForImageClassification", "DonutSwinConfig", WINDOWS, lambda: image(64)),
-    "maxvit-like-hiera": Entry(
-        "HieraModel",
-        "HieraConfig",
-        {
-            "image_size": [64, 64],
-            "embed_dim": 16,
-            "depths": [1, 1, 1, 1],
-            "num_heads": [1, 2, 4, 8],
-            "masked_unit_size": [4, 4],
-        },
-        lambda: image(64),
-    ),
     "textnet": Entry(
         "TextNetForImageClassification",
         "TextNetConfig",
@@ -264,12 +246,6 @@ ZOO: dict[str, Entry] = {
             "num_cross_attention_heads": 4,
         },
         lambda: image(16),
-    ),
-    "imagegpt": Entry(
-        "ImageGPTForImageClassification",
-        "ImageGPTConfig",
-        {"vocab_size": 64, "n_positions": 64, "n_embd": 48, "n_layer": 2, "n_head": 4},
-        lambda: (torch.randint(0, 63, (1, 32)),),
     ),
     # ---- segmentation, depth, detection, super-resolution
     "segformer-dense": Entry(
@@ -302,18 +278,6 @@ ZOO: dict[str, Entry] = {
         "BeitConfig",
         {**VISION, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "auxiliary_channels": 32, "num_labels": 5},
     ),
-    "upernet": Entry(
-        "UperNetForSemanticSegmentation",
-        "UperNetConfig",
-        {
-            "hidden_size": 32,
-            "auxiliary_channels": 16,
-            "auxiliary_in_channels": 48,
-            "pool_scales": [1, 2, 3, 6],
-            "num_labels": 5,
-        },
-        lambda: image(64),
-    ),
     "dpt": Entry(
         "DPTForDepthEstimation",
         "DPTConfig",
@@ -337,18 +301,6 @@ ZOO: dict[str, Entry] = {
         },
         lambda: image(64),
     ),
-    "depth-anything": Entry(
-        "DepthAnythingForDepthEstimation",
-        "DepthAnythingConfig",
-        {
-            "patch_size": 8,
-            "reassemble_hidden_size": 48,
-            "neck_hidden_sizes": [12, 16, 24, 24],
-            "fusion_hidden_size": 16,
-            "head_hidden_size": 8,
-        },
-        lambda: image(32),
-    ),
     "yolos": Entry(
         "YolosForObjectDetection",
         "YolosConfig",
@@ -364,7 +316,7 @@ ZOO: dict[str, Entry] = {
             "num_heads": [2, 2],
             "window_size": 4,
             "upscale": 2,
-            "mlp_ratio": 2,
+            "mlp_ratio": 2.0,
         },
         lambda: image(16),
     ),
@@ -378,7 +330,7 @@ ZOO: dict[str, Entry] = {
             "window_block_indices": [0],
         },
     ),
-    "superpoint-like-sam": Entry(
+    "sam-vision": Entry(
         "SamVisionModel",
         "SamVisionConfig",
         {
@@ -476,7 +428,6 @@ ZOO: dict[str, Entry] = {
         {"num_filters": 8, "hidden_size": 32, "codebook_size": 16, "upsampling_ratios": [4, 2]},
         lambda: (torch.randn(1, 1, 640),),
     ),
-    "univnet": Entry("UnivNetModel", "UnivNetModelConfig", {}, lambda: sound(1600)),
     "hifigan": Entry(
         "SpeechT5HifiGan",
         "SpeechT5HifiGanConfig",
