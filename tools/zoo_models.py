@@ -92,6 +92,13 @@ ZOO: dict[str, Entry] = {
     "vit-msn": Entry("ViTMSNForImageClassification", "ViTMSNConfig", VISION),
     "clip-vision": Entry("CLIPForImageClassification", "CLIPConfig", pair({**VISION, "projection_dim": 32}, TEXT)),
     "siglip-vision": Entry("SiglipForImageClassification", "SiglipConfig", pair(VISION, TEXT)),
+    "vit-mae": Entry("ViTMAEModel", "ViTMAEConfig", {**VISION, "mask_ratio": 0.0}),
+    "imagegpt": Entry(
+        "ImageGPTForImageClassification",
+        "ImageGPTConfig",
+        {"vocab_size": 64, "n_positions": 64, "n_embd": 48, "n_layer": 2, "n_head": 4, "use_cache": False},
+        lambda: (torch.randint(0, 63, (1, 32)),),
+    ),
     "hiera": Entry(
         "HieraForImageClassification",
         "HieraConfig",
