@@ -17,6 +17,7 @@ from deployprune.units import format_ms
 __all__ = ["MIDDLE", "alignment_words", "render_check", "render_device", "step_words", "throughputs"]
 
 MIDDLE = 64  # channels at which layers are compared
+_DISTURBED = 0.2  # drift above which the figures are to be doubted
 _LAYERS = ("layer", "ms", "GMAC/s", "peak", "at 63", "at 65", "cliff")
 
 
@@ -75,7 +76,7 @@ def step_words(table: DeviceTable) -> str:
     if not any(sweep.law for sweep in table.sweeps):
         return "channel step unknown: too few widths were measured"
     step = table.channel_step
-    return f"channel step {step}: latency climbs every {step} channels" if step > 1 else "no channel step"
+    return f"channel step {step}: latency climbs every {step} channels" if step > 1 else "no channel step was found"
 
 
 def _summary(table: DeviceTable) -> Iterator[str]:
@@ -91,6 +92,8 @@ def _summary(table: DeviceTable) -> Iterator[str]:
         f"noise {format_share(table.noise)}, drift {format_share(table.drift)}, "
         f"{cells} of {table.planned_cells} cells in {table.seconds:.0f} s{short}"
     )
+    if table.drift > _DISTURBED:
+        yield "other work disturbed this measurement: take it again on a quieter machine"
 
 
 def _layer_rows(table: DeviceTable) -> Iterator[tuple[str, ...]]:
