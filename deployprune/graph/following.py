@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from torch import fx, nn
 
 from deployprune.graph.fitting import Fit, fit_module
-from deployprune.graph.grouping import GroupedUnits, removable_parameters
+from deployprune.graph.grouping import GroupedUnits
 from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.removal import close_removal
 from deployprune.graph.surgery import prune_graph
@@ -21,7 +21,7 @@ from deployprune.records import ChannelGroup
 
 __all__ = ["unfollowed"]
 
-_ENOUGH = 0.9  # of the prunable parameters, for giving up the rest
+_ENOUGH = 0.9  # of what all groups could take, for giving up the rest
 _ROUNDS = 6
 _SHARES = (0.6, 0.8, 0.7)  # kept of one group and the next, so that no two shrink alike
 
@@ -33,10 +33,10 @@ def unfollowed(
     if isinstance(module, fx.GraphModule):
         return set()
     dropped: set[str] = set()
-    least = _ENOUGH * _removable(graph, [units[group.name] for group in groups])
+    least = _ENOUGH * _freedom(groups, _covered(groups))
     for _ in range(_ROUNDS):
         rest = [group for group in groups if group.name not in dropped]
-        if not rest or _removable(graph, [units[group.name] for group in rest]) < least:
+        if not rest or _freedom(rest, set()) < least:
             return set()
         fit = _fit(module, graph, [units[group.name] for group in rest])
         if fit is None or fit.module is not None:
@@ -51,8 +51,7 @@ def unfollowed(
 def _culprits(module: nn.Module, groups: Sequence[ChannelGroup], stuck: str | None) -> set[str]:
     """Head dimensions first; then what lives in modules like the one that got stuck and in their parents alone."""
     dims = {group.name for group in groups if group.kind == "head dimension"}
-    heads = {axis for group in groups if group.kind == "head" for axis in group.axes}
-    covered = {group.name for group in groups if group.name in dims and not heads.isdisjoint(group.axes)}
+    covered = _covered(groups)
     if covered or dims or not stuck:
         return covered or dims
     kind = type(module.get_submodule(stuck))
@@ -67,8 +66,15 @@ def _lives_in(group: ChannelGroup, path: str) -> bool:
     return any(name.startswith(f"{path}.") for name in names) and all(name.startswith(f"{parent}.") for name in names)
 
 
-def _removable(graph: LabelledGraph, units: Iterable[tuple[Unit, ...]]) -> int:
-    return removable_parameters(graph, [unit for members in units for unit in members])
+def _covered(groups: Collection[ChannelGroup]) -> set[str]:
+    """Head dimensions of attentions whose heads can go."""
+    heads = {axis for group in groups if group.kind == "head" for axis in group.axes}
+    return {group.name for group in groups if group.kind == "head dimension" and not heads.isdisjoint(group.axes)}
+
+
+def _freedom(groups: Iterable[ChannelGroup], but: Collection[str]) -> int:
+    """The parameters that every group could take away by itself: where one group can, others beside it still count."""
+    return sum(group.parameters for group in groups if group.name not in but)
 
 
 def _fit(module: nn.Module, graph: LabelledGraph, units: Sequence[tuple[Unit, ...]]) -> Fit | None:

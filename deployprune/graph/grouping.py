@@ -16,7 +16,7 @@ from deployprune.graph.signatures import signatures
 from deployprune.graph.units import Constraints, Unit, find_units
 from deployprune.records import Analysis, Axis, ChannelGroup, Frozen
 
-__all__ = ["GroupedUnits", "describe", "group_units", "removable_parameters", "slices_of"]
+__all__ = ["GroupedUnits", "describe", "group_units"]
 
 Slices = dict[str, dict[int, tuple[int, ...]]]
 # Where each atom stands in the parameters: name, dimension, index.
@@ -69,7 +69,7 @@ def describe(
             size=len(members),
             axes=_axes(members[0], places),
             units=tuple(slices_of(unit, places) for unit in members),
-            parameters=removable_parameters(graph, members),
+            parameters=_removable(graph, members),
             macs=macs - sum(layer.macs({**sizes, name: 0}) for layer in layers),
             statistics_changing=_changes_statistics(graph.atoms, members),
         )
@@ -81,7 +81,7 @@ def describe(
         frozen=(*_frozen(graph), *_unfollowed(units, left_out, places)),
         layers=layers,
         parameters=sum(int(np.prod(labels.shape)) for labels in _parameters(graph).values()),
-        prunable_parameters=removable_parameters(graph, everything),
+        prunable_parameters=_removable(graph, everything),
         macs=macs,
         prunable_macs=macs - sum(layer.macs(dict.fromkeys(sizes, 0)) for layer in layers),
     )
@@ -146,7 +146,7 @@ def _parameters(graph: LabelledGraph) -> dict[str, Labels]:
     return {name: graph.parameters[name] for name in names if name in graph.parameters}
 
 
-def removable_parameters(graph: LabelledGraph, members: Sequence[Unit]) -> int:
+def _removable(graph: LabelledGraph, members: Sequence[Unit]) -> int:
     """How many parameters go when all these units do."""
     gone = np.fromiter({atom for unit in members for atom in unit.atoms}, dtype=np.int64)
     total = 0
