@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Draw the first part of a run's report, verdict and measurements, as the SVG picture that the README shows.
 
-    tools/draw_report RUN PICTURE.svg
+.venv/bin/python tools/draw_report.py RUN PICTURE.svg
 """
 
 from __future__ import annotations
