@@ -46,9 +46,7 @@ def main() -> None:
     weights = train_dense(given.data, given.work)
     records = {speedup: compress(given.data, given.work, weights, speedup) for speedup in given.speedups.split(",")}
     host = describe_host()
-    print(
-        f"ResNet-20 on Fashion-MNIST, {host.cpu}, {host.cores} cores, one thread, f32, batch 1; {RECOVERY_EPOCHS} epochs"
-    )
+    print(f"ResNet-20 on Fashion-MNIST, one thread of {host.cpu}, f32, batch 1; {RECOVERY_EPOCHS} epochs of recovery")
     print_table(records)
 
 
