@@ -63,8 +63,7 @@ def export_onnx(
         raise UsageError(f"{len(input_names)} input names for {len(example_inputs)} example inputs")
     reference = evaluation_copy(module)
     with _quiet():
-        program, notes = _capture(reference, example_inputs, static=static)
-        model = _translate(program, input_names, _output_names(reference, example_inputs, input_names, program))
+        program, model, notes = _convert(reference, example_inputs, input_names, static=static)
     large = _weight_bytes(program) > SINGLE_FILE_BYTES
     if simplify and not large:
         model = simplify_onnx(model)
@@ -78,6 +77,21 @@ def export_onnx(
         dynamic_batch=has_dynamic_batch(model),
         notes=notes,
     )
+
+
+def _convert(
+    module: nn.Module, example_inputs: tuple[Tensor, ...], input_names: Sequence[str], *, static: bool
+) -> tuple[ExportedProgram, onnx.ModelProto, tuple[str, ...]]:
+    """Capture and translate; a model that only translates at a fixed batch (windowed attention, say) gets one."""
+    program, notes = _capture(module, example_inputs, static=static)
+    try:
+        names = _output_names(module, example_inputs, input_names, program)
+        return program, _translate(program, input_names, names), notes
+    except ExportError as error:
+        if static or notes:
+            raise
+        fixed = _convert(module, example_inputs, input_names, static=True)
+        return fixed[0], fixed[1], (f"batch fixed at {example_inputs[0].shape[0]}: {error.message}",)
 
 
 def _capture(
