@@ -48,7 +48,7 @@ def main() -> None:
     records = {speedup: compress(given.data, given.work, weights, speedup) for speedup in given.speedups.split(",")}
     host = describe_host()
     print(
-        f"ResNet-20 ({WIDTH} channels wide) on Fashion-MNIST, one thread of {host.cpu}, f32, batch 1; {RECOVERY_EPOCHS} epochs of recovery"
+        f"ResNet-20 with {WIDTH} channels, one thread of {host.cpu}, f32, batch 1; {RECOVERY_EPOCHS} epochs of recovery"
     )
     print_table(records)
 
@@ -88,7 +88,8 @@ def compress(data: Path, work: Path, weights: Path, speedup: str) -> Verificatio
     run = next(folder.glob("*/"), None)
     if run is None or not RunDirectory.view(run).has(VERIFICATION):
         where = [
-            str(weights), "--arch", f"{Path(__file__).parent / 'networks.py'}:resnet20", "--arch-arg", f"width={WIDTH}", "--input", "1x1x28x28",
+            str(weights), "--arch", f"{Path(__file__).parent / 'networks.py'}:resnet20", "--arch-arg", f"width={WIDTH}",
+            "--input", "1x1x28x28",
             "--data", str(data), "--mean", str(MEAN), "--std", str(STD), "--augment", "crop-flip",
             "--speedup", speedup, "--epochs", str(RECOVERY_EPOCHS), "--learning-rate", "0.1",
             "--distill-weight", "0.9", "--temperature", "4", "--output", str(folder),
