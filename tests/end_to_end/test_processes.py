@@ -44,7 +44,7 @@ def test_two_processes_train_and_one_writes(
 
 
 def test_a_run_is_resumed_by_two_processes(fresh_project: Path, environment: dict[str, str]) -> None:
-    alone = launch(["deployprune", *COMPRESS, "--quiet"], fresh_project, environment)
+    alone = launch([sys.executable, "-m", "deployprune", *COMPRESS, "--quiet"], fresh_project, environment)
     assert alone.returncode == 0, alone.stderr
     run = only_run(fresh_project)
     for step in (RECOVERY, VERIFICATION):

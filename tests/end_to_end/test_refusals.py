@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,12 @@ def test_a_backend_that_is_not_installed(fresh_project: Path, command: Any, envi
     environment = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}{os.pathsep}{plugin}"}
     words = ["compress", "model.pt", "--input", INPUT, "--speedup", "2x", "--backend", "abacus"]
     done = subprocess.run(
-        ["deployprune", *words], cwd=fresh_project, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "deployprune", *words],
+        cwd=fresh_project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     refused(
         Ended(done.returncode, done.stdout, done.stderr), 3, "abacus is not installed", "pip install no-such-runtime"
