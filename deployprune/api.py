@@ -14,12 +14,13 @@ from deployprune.backends.registry import require_backend
 from deployprune.config import load_config
 from deployprune.errors import UsageError
 from deployprune.export.artifact import file_artifact
+from deployprune.export.formats import format_of
 from deployprune.export.parity import check_parity, require_parity
 from deployprune.graph.analysis import GraphAnalysis, PrunedModel, analyze
 from deployprune.graph.shrink import patch
 from deployprune.graph.surgery import slice_parameters
 from deployprune.pipeline import crew, doors
-from deployprune.pipeline.exporting import SUFFIXES, write_formats
+from deployprune.pipeline.exporting import write_formats
 from deployprune.pipeline.tables import measure_table, variant_files
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.weights import read_weights
@@ -133,25 +134,26 @@ def prune(
 
 
 def export(module: nn.Module, example_inputs: Inputs, path: str | Path, *, static: bool = False) -> Artifact:
-    """Write ``module`` as ``.onnx`` or OpenVINO ``.xml`` (with the ONNX file it is made from), equal to eager.
+    """Write ``module`` in the format that ``path`` ends in, with the ONNX file beside it, equal to eager.
 
     Raises UsageError for another suffix, ExportError and ParityError as :mod:`deployprune.export` does.
     """
     path = Path(path)
-    found = next((name for name, suffix in SUFFIXES.items() if suffix == path.suffix), None)
-    if found is None:
-        raise UsageError(f"{path} names no known format", hint=f"end it in {' or '.join(SUFFIXES.values())}")
+    wanted = format_of(path)
     names = [f"input_{index}" if len(example_inputs) > 1 else "input" for index in range(len(example_inputs))]
     specs = [
         InputSpec(name=name, shape=tuple(x.shape), dtype=str(x.dtype).removeprefix("torch."))
         for name, x in zip(names, example_inputs, strict=True)
     ]
-    written = write_formats(module, example_inputs, specs, path.with_suffix(""), [found], static=static)[found]
-    target = Target(backend={"onnx": "onnxruntime", "openvino": "openvino"}[found], batch=example_inputs[0].shape[0])
+    stem = path.with_name(path.name.removesuffix(wanted.suffix))
+    written = write_formats(module, example_inputs, specs, stem, [wanted.name], static=static)[wanted.name]
+    # All formats but ONNX belong to one runtime, and are called like it.
+    backend = "onnxruntime" if wanted.name == "onnx" else wanted.name
+    target = Target(backend=backend, batch=example_inputs[0].shape[0])
     with require_backend(target.backend).open(written, target) as session:
         result = check_parity(session, module, example_inputs, artifact=path.name, backend=target.backend)
     require_parity(result)
-    return file_artifact(written, path.parent, found)
+    return file_artifact(written, path.parent, wanted.name)
 
 
 def verify(

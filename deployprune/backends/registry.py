@@ -7,9 +7,9 @@ from typing import cast
 
 from deployprune.backends.base import Backend
 from deployprune.errors import BackendUnavailableError
-from deployprune.records import Availability
+from deployprune.records import Availability, Target
 
-__all__ = ["available_backends", "get_backend", "require_backend"]
+__all__ = ["available_backends", "backend_of", "get_backend", "require_backend"]
 
 _GROUP = "deployprune.backends"
 
@@ -43,6 +43,16 @@ def require_backend(name: str) -> Backend:
     if not availability.available:
         raise BackendUnavailableError(f"the backend {name} is not installed here", hint=availability.hint)
     return backend
+
+
+def backend_of(target: Target) -> Backend:
+    """The backend of ``target`` on its device, ready for use.
+
+    Raises BackendUnavailableError with the command that installs it, or for a device that is not known.
+    """
+    if target.device != "local":
+        raise BackendUnavailableError(f"there is no device called {target.device!r}", hint="known devices: local")
+    return require_backend(target.backend)
 
 
 def available_backends() -> tuple[Availability, ...]:

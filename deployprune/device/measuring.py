@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from deployprune.backends.base import Session
 from deployprune.backends.feeds import random_feeds
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import backend_of
 from deployprune.device.definitions import write_model
 from deployprune.device.identity import describe_device
 from deployprune.device.layers import Definition
@@ -51,7 +51,7 @@ def measure_device(target: Target, *, budget_s: float, seed: int, task: Task) ->
         batches = bench.repeat_disturbed(bench.measure_all(planned))
     table = DeviceTable(
         target=target,
-        runtime_version=require_backend(target.backend).availability().version or "",
+        runtime_version=backend_of(target).availability().version or "",
         host=describe_device(),
         suite=SUITE_VERSION,
         planned_cells=sum(len(batch.widths) for batch in planned),
@@ -72,7 +72,7 @@ def measure_cells(
     wanted: Wanted, target: Target, folder: Path, *, rounds: int, seed: int
 ) -> dict[str, tuple[float, ...]]:
     """Samples in ms of every wanted cell, one a round, all in the same rounds."""
-    backend = require_backend(target.backend)
+    backend = backend_of(target)
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
         for index, (name, (definition, width, threads)) in enumerate(wanted.items()):

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from deployprune.errors import ExportError, UsageError
+from deployprune.export.formats import format_of
 from deployprune.records import Artifact
 
 __all__ = ["artifact_files", "file_artifact"]
@@ -13,8 +14,7 @@ __all__ = ["artifact_files", "file_artifact"]
 
 def artifact_files(path: Path) -> tuple[Path, ...]:
     """``path`` and the side file that belongs to it, if there is one: IR weights, or ONNX external data."""
-    side = path.with_suffix(".bin") if path.suffix == ".xml" else path.with_name(f"{path.name}.data")
-    return (path, side) if side.exists() else (path,)
+    return format_of(path).files(path)
 
 
 def file_artifact(path: Path, root: Path, format: str) -> Artifact:  # noqa: A002 - the record's own word

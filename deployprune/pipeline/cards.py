@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import backend_of
 from deployprune.export.artifact import file_artifact
 from deployprune.pipeline.workbench import Workbench
 from deployprune.records import AccuracyResult, ModelCard, Target
@@ -25,7 +25,7 @@ def file_card(bench: Workbench, role: str, path: Path, target: Target) -> ModelC
     """The card of a file of which nothing but itself is known."""
     return ModelCard(
         role=role,
-        artifact=file_artifact(path, path.parent, require_backend(target.backend).format),
+        artifact=file_artifact(path, path.parent, backend_of(target).format),
         peak_memory_bytes=peak_memory_bytes(target.backend, path, target),
         accuracy=measured_accuracy(bench, path, target),
     )
@@ -41,7 +41,7 @@ def measured_accuracy(bench: Workbench, path: Path, target: Target) -> AccuracyR
     """The metric of a file as it is run on ``target``, or None where there is nothing to measure it on."""
     if bench.labelled_data is None:
         return None
-    with require_backend(target.backend).open(path, target) as session:
+    with backend_of(target).open(path, target) as session:
         return file_accuracy(session, _batches(bench.labelled_data), bench.metric)
 
 

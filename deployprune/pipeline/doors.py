@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 from deployprune.backends.base import require_file
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import backend_of
 from deployprune.config import Config
 from deployprune.errors import UsageError
+from deployprune.export.formats import format_of
 from deployprune.pipeline import crew, preparing
 from deployprune.pipeline.cards import file_card
 from deployprune.pipeline.compress import do_all_steps
-from deployprune.pipeline.exporting import SUFFIXES
 from deployprune.pipeline.judging import conclude, judge_target
 from deployprune.pipeline.run import Run
 from deployprune.pipeline.tables import bound_session
@@ -68,14 +68,15 @@ def verify_files(config: Config, baseline: Path, candidate: Path, *, observer: O
 
 
 def _targets_for(config: Config, baseline: Path, candidate: Path) -> list[Target]:
-    if baseline.suffix != candidate.suffix:
+    wanted = format_of(candidate)
+    if format_of(baseline) is not wanted:
         raise UsageError(
             f"{baseline.name} and {candidate.name} are of different formats", hint="compare two .onnx or two .xml files"
         )
-    found = [t for t in targets_of(config) if SUFFIXES[require_backend(t.backend).format] == candidate.suffix]
+    found = [t for t in targets_of(config) if backend_of(t).format == wanted.name]
     if not found:
         raise UsageError(
-            f"none of the backends {', '.join(config.target.backends)} opens {candidate.suffix} files",
+            f"none of the backends {', '.join(config.target.backends)} opens {wanted.suffix} files",
             hint="name one that does with --backend; `deployprune devices` lists them",
         )
     return found
@@ -92,7 +93,7 @@ def _with_inputs_of(path: Path, target: Target, config: Config) -> Config:
     """``config`` with the file's own inputs where none were named: the data has to fit them."""
     if config.model.inputs:
         return config
-    with require_backend(target.backend).open(path, target) as session:
+    with backend_of(target).open(path, target) as session:
         texts = [f"{spec.name}:{'x'.join(map(str, spec.shape))}:{spec.dtype}" for spec in session.inputs]
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, inputs=texts))
 
@@ -105,5 +106,5 @@ def _goal(config: Config, reference_ms: float) -> float:
 
 
 def _reference_ms(config: Config, target: Target, path: Path) -> float:
-    with bound_session(require_backend(target.backend), path, target, config.seed) as session:
+    with bound_session(backend_of(target), path, target, config.seed) as session:
         return measure_interleaved({"dense": session}, rounds=30, seed=config.seed, min_round_ms=2.0)["dense"].p50

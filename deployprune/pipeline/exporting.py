@@ -8,18 +8,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import backend_of
 from deployprune.export.artifact import file_artifact
+from deployprune.export.formats import Material, get_format
 from deployprune.export.onnx import export_onnx
-from deployprune.export.openvino import export_openvino
 from deployprune.export.parity import check_parity, require_parity
 from deployprune.pipeline.workbench import Workbench
 from deployprune.records import InputSpec, ParityResult, Target
 from deployprune.steps import ExportRecord
 
-__all__ = ["SUFFIXES", "artifact_path", "export_files", "write_formats"]
+__all__ = ["artifact_path", "export_files", "write_formats"]
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 _TOLERANCES = {"f32": 1e-4, "bf16": 5e-2}
 
 
@@ -32,12 +31,15 @@ def write_formats(
     *,
     static: bool,
 ) -> dict[str, Path]:
-    """Write ``stem.onnx`` and, where asked for, ``stem.xml``; ONNX is always written, the others are made from it."""
-    paths = {"onnx": stem.with_suffix(SUFFIXES["onnx"])}
-    export_onnx(module, examples, paths["onnx"], input_names=[spec.name for spec in specs], static=static)
-    if "openvino" in formats:
-        paths["openvino"] = stem.with_suffix(SUFFIXES["openvino"])
-        export_openvino(paths["onnx"], paths["openvino"])
+    """Write ``stem`` in ONNX, which is always written, and in the other ``formats``, at the batch of ``examples`` where
+    they fix it."""
+    names = tuple(spec.name for spec in specs)
+    material = Material(module=module, examples=examples, input_names=names, onnx=get_format("onnx").path(stem))
+    export_onnx(module, examples, material.onnx, input_names=names, static=static)
+    paths = {"onnx": material.onnx}
+    for name in dict.fromkeys(formats):
+        paths[name] = get_format(name).path(stem)
+        get_format(name).write(material, paths[name])
     return paths
 
 
@@ -47,7 +49,7 @@ def export_files(bench: Workbench, module: nn.Module, root: Path, stem: Path) ->
     ``stem`` is the files' path in ``root`` without suffix. Raises ExportError for what cannot be written and
     ParityError for outputs that differ.
     """
-    formats = [require_backend(target.backend).format for target in bench.targets]
+    formats = [backend_of(target).format for target in bench.targets]
     static = bench.config.export.static
     paths = write_formats(module, bench.examples(), bench.specs, stem, formats, static=static)
     parity = tuple(_prove_parity(bench, module, paths, root, target) for target in bench.targets)
@@ -58,7 +60,7 @@ def export_files(bench: Workbench, module: nn.Module, root: Path, stem: Path) ->
 def _prove_parity(
     bench: Workbench, module: nn.Module, paths: Mapping[str, Path], root: Path, target: Target
 ) -> ParityResult:
-    backend = require_backend(target.backend)
+    backend = backend_of(target)
     path = paths[backend.format]
     with backend.open(path, target) as session:
         result = check_parity(
@@ -75,5 +77,5 @@ def _prove_parity(
 
 def artifact_path(record: ExportRecord, root: Path, target: Target) -> Path:
     """The file of an export that a target opens."""
-    wanted = require_backend(target.backend).format
+    wanted = backend_of(target).format
     return root / next(artifact.path for artifact in record.artifacts if artifact.format == wanted)

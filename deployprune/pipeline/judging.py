@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import backend_of
 from deployprune.config import Config
 from deployprune.pipeline.cards import accuracy_drop
 from deployprune.records import ModelCard, Target, VerificationRecord, Verified
@@ -30,7 +30,7 @@ def judge_target(
     """
     budget = config.verification.budget_seconds
     comparisons, control, drift = verify_latency(
-        require_backend(target.backend), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget
+        backend_of(target), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget
     )
     verdict, reason = judge(
         comparisons["candidate"].ratio,

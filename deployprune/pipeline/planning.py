@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.backends.base import Backend
-from deployprune.backends.registry import require_backend
-from deployprune.pipeline.exporting import SUFFIXES
+from deployprune.backends.registry import backend_of
+from deployprune.export.formats import get_format
 from deployprune.pipeline.landing import land
 from deployprune.pipeline.tables import bound_session, export_widths, time_nodes
 from deployprune.pipeline.targets import target_key
@@ -56,14 +56,14 @@ def close_loop(
 def _time_widths(
     bench: Workbench, widths: dict[str, int], goals: Mapping[str, float], dense: Mapping[str, Path], seed: int
 ) -> dict[str, Timed]:
-    formats = sorted({require_backend(target.backend).format for target in bench.targets})
+    formats = sorted({backend_of(target).format for target in bench.targets})
     with TemporaryDirectory(prefix="deployprune-candidate-") as folder:
         stem = Path(folder) / "candidate"
         export_widths(bench, widths, stem, formats)
         timed = {}
         for target in bench.targets:
-            key, backend = target_key(target), require_backend(target.backend)
-            candidate = stem.with_suffix(SUFFIXES[backend.format])
+            key, backend = target_key(target), backend_of(target)
+            candidate = get_format(backend.format).path(stem)
             measurement, ratio = _compare(backend, target, dense[key], candidate, goals[key], seed)
             nodes = time_nodes(candidate, backend, target, measurement.p50, seed)
             timed[key] = Timed(ratio=ratio, nodes=nodes)

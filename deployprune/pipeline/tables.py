@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 
 from deployprune.backends.base import Backend, Session
 from deployprune.backends.feeds import random_feeds
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import backend_of
+from deployprune.export.formats import get_format
 from deployprune.host import describe_host
-from deployprune.pipeline.exporting import SUFFIXES, write_formats
+from deployprune.pipeline.exporting import write_formats
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.fit import learn_channel_step
 from deployprune.profiling.measure import measure_interleaved
@@ -41,10 +42,10 @@ class Variants:
     def path(self, index: int, backend: Backend) -> Path:
         """The file of variant ``index`` that ``backend`` opens."""
         stem = self.folder / f"variant-{index}"
-        formats = sorted({require_backend(target.backend).format for target in self.bench.targets})
+        formats = sorted({backend_of(target).format for target in self.bench.targets})
         if not stem.with_suffix(".onnx").exists():
             export_widths(self.bench, self.widths[index], stem, formats)
-        return stem.with_suffix(SUFFIXES[backend.format])
+        return get_format(backend.format).path(stem)
 
 
 def first_units(widths: dict[str, int]) -> dict[str, tuple[int, ...]]:
@@ -74,7 +75,7 @@ def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTabl
     inferences slower, never faster, and the longer ones more often.
     """
     started = time.monotonic()
-    backend = require_backend(target.backend)
+    backend = backend_of(target)
     totals, noise = _measure_totals(variants, backend, target, task)
     runs = []
     for index, widths in enumerate(variants.widths):

@@ -8,8 +8,10 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from deployprune.backends.registry import backend_of
 from deployprune.config import Config, require_model
 from deployprune.errors import UsageError
+from deployprune.export.formats import get_format
 from deployprune.graph.analysis import GraphAnalysis, analyze
 from deployprune.pipeline.targets import targets_of
 from deployprune.progress import Observer
@@ -73,7 +75,8 @@ class Workbench:
         """Example inputs: those given, or seeded ones, at the target's batch where the files have it fixed."""
         if self.given is not None:
             return self.given[1]
-        batch = self.config.target.batch if self.config.export.static else None
+        fixed = self.config.export.static or any(get_format(backend_of(t).format).fixed_batch for t in self.targets)
+        batch = self.config.target.batch if fixed else None
         return example_inputs(self.specs, self.config.seed, batch=batch)
 
     @cached_property

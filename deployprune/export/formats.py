@@ -1,0 +1,83 @@
+"""The formats that files are written in: each one's suffixes, and what writes it from a model or its ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from deployprune.errors import UsageError
+from deployprune.export.openvino import export_openvino
+
+__all__ = ["FORMATS", "Format", "Material", "format_of", "get_format"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What a format is written from: the module with example inputs at the batch that ships, and its ONNX file."""
+
+    module: nn.Module
+    examples: tuple[Tensor, ...]
+    input_names: tuple[str, ...]
+    onnx: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format. ``side`` is the suffix of the file that belongs to the main one; both follow the same stem.
+
+    ``fixed_batch`` says that its files run at the batch they were written with, and no other.
+    """
+
+    name: str
+    suffix: str
+    write: Callable[[Material, Path], None]
+    side: str | None = None
+    fixed_batch: bool = False
+
+    def path(self, stem: Path) -> Path:
+        """The main file of ``stem``."""
+        return stem.with_name(stem.name + self.suffix)
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """``path``, and its side file where there is one."""
+        if self.side is None:
+            return (path,)
+        side = path.with_name(path.name.removesuffix(self.suffix) + self.side)
+        return (path, side) if side.exists() else (path,)
+
+
+def _write_openvino(material: Material, path: Path) -> None:
+    export_openvino(material.onnx, path)
+
+
+def _keep_onnx(material: Material, path: Path) -> None:
+    if material.onnx != path:
+        raise UsageError(f"the ONNX file is {material.onnx}, not {path}")
+
+
+FORMATS = {
+    found.name: found
+    for found in (
+        Format(name="onnx", suffix=".onnx", side=".onnx.data", write=_keep_onnx),
+        Format(name="openvino", suffix=".xml", side=".bin", write=_write_openvino),
+    )
+}
+
+
+def get_format(name: str) -> Format:
+    """The format called ``name``. Raises UsageError, naming the known ones."""
+    if name not in FORMATS:
+        raise UsageError(f"there is no format called {name!r}", hint=f"known formats: {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file by its name. Raises UsageError, naming the known suffixes."""
+    for found in FORMATS.values():
+        if path.name.endswith(found.suffix):
+            return found
+    suffixes = ", ".join(found.suffix for found in FORMATS.values())
+    raise UsageError(f"{path} names no known format", hint=f"end it in one of: {suffixes}")
