@@ -41,7 +41,7 @@ def test_verify_refuses_what_it_cannot_compare(finished_run: Path, project: Path
     model = str(finished_run / "export/model.onnx")
     for words, told in (
         ([model, "none.onnx"], "there is no file none.onnx"),
-        ([model, "none.xml"], "names no known format"),
+        ([model, "none.xml"], "are of different formats"),
         (["a.xml", "b.xml"], "none of the backends fake opens .xml files"),
         ([model, "model.pt"], "names no known format"),
     ):
