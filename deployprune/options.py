@@ -11,7 +11,7 @@ from deployprune.errors import UsageError
 from deployprune.settings import about
 from deployprune.units import parse_latency, parse_speedup
 
-__all__ = ["Config"]
+__all__ = ["Condition", "Config"]
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Points = Annotated[float, msgspec.Meta(ge=0)]
@@ -50,8 +50,8 @@ class ModelConfig(_Section, frozen=True):
     ] = False
 
 
-class TargetConfig(_Section, frozen=True):
-    """How fast it has to be, where, and what that may cost."""
+class _Budget(_Section, frozen=True):
+    """A latency budget: in time, or as a factor of the dense model's latency, or none."""
 
     latency: Annotated[
         str | int | float | None, about("latency budget, such as 30ms", flag="--target-latency", metavar="TIME")
@@ -59,11 +59,34 @@ class TargetConfig(_Section, frozen=True):
     speedup: Annotated[str | int | float | None, about("latency budget as a factor, such as 2x", metavar="FACTOR")] = (
         None
     )
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The budget in ms, or None where none is set."""
+        return None if self.latency is None else parse_latency(str(self.latency))
+
+    @property
+    def speedup_factor(self) -> float | None:
+        """The budget as a factor above 1, or None where none is set."""
+        return None if self.speedup is None else parse_speedup(str(self.speedup))
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether either is set."""
+        return self.latency is not None or self.speedup is not None
+
+
+class TargetConfig(_Budget, frozen=True):
+    """How fast it has to be, where, and what that may cost."""
+
     backends: Annotated[
         list[str], about("runtime the model ships to; may be repeated", flag="--backend", metavar="NAME", min_length=1)
     ] = msgspec.field(default_factory=lambda: ["onnxruntime", "openvino"])
     threads: Annotated[int, about("threads the runtime may use", ge=1)] = 1
     batch: Annotated[int, about("examples in one inference", ge=1)] = 1
+    device: Annotated[
+        str, about("where it is timed: local, ssh://[USER@]HOST[:PORT] or adb://SERIAL", metavar="DEVICE")
+    ] = "local"
     precision: Annotated[Literal["f32", "bf16"], about("arithmetic of the runtime")] = "f32"
     max_accuracy_drop: Annotated[
         Points | None,
@@ -71,28 +94,28 @@ class TargetConfig(_Section, frozen=True):
     ] = None
 
     def __post_init__(self) -> None:
-        budgets = self.latency_ms, self.speedup_factor  # either raises for what it cannot read
-        if None not in budgets:
-            raise UsageError("$.target: both latency and speedup are given", hint="a run has one latency budget")
-
-    @property
-    def latency_ms(self) -> float | None:
-        """The budget in ms, or None where none is set."""
-        return _parsed("latency", parse_latency, self.latency)
-
-    @property
-    def speedup_factor(self) -> float | None:
-        """The budget as a factor above 1, or None where none is set."""
-        return _parsed("speedup", parse_speedup, self.speedup)
+        _check_budget(self, "$.target")
 
 
-def _parsed(key: str, parse: Callable[[str], float], value: str | float | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        return parse(str(value))
-    except UsageError as error:
-        raise UsageError(f"$.target.{key}: {error.message}", hint=error.hint) from error
+class Condition(_Budget, frozen=True, kw_only=True, omit_defaults=True):
+    """One of several targets; what it leaves out is as ``target`` has it."""
+
+    backend: str
+    device: str | None = None
+    threads: Count | None = None
+    precision: Literal["f32", "bf16"] | None = None
+
+
+def _check_budget(budget: _Budget, place: str) -> None:
+    """Raise UsageError, naming the place, for two budgets and for one that cannot be read."""
+    for key, parse in (("latency", parse_latency), ("speedup", parse_speedup)):
+        value = getattr(budget, key)
+        try:
+            _ = value is None or parse(str(value))
+        except UsageError as error:
+            raise UsageError(f"{place}.{key}: {error.message}", hint=error.hint) from error
+    if budget.latency is not None and budget.speedup is not None:
+        raise UsageError(f"{place}: both latency and speedup are given", hint="a target has one latency budget")
 
 
 class DataConfig(_Section, frozen=True):
@@ -197,6 +220,10 @@ class Config(_Section, frozen=True):
 
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
     target: TargetConfig = msgspec.field(default_factory=TargetConfig)
+    targets: Annotated[
+        list[Condition],
+        about("several targets at once: backend, device, threads, precision, latency or speedup", file_only=True),
+    ] = msgspec.field(default_factory=list)
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     pruning: PruningConfig = msgspec.field(default_factory=PruningConfig)
     table: TableConfig = msgspec.field(default_factory=TableConfig)
@@ -205,3 +232,39 @@ class Config(_Section, frozen=True):
     verification: VerificationConfig = msgspec.field(default_factory=VerificationConfig)
     seed: Annotated[int, about("seed of everything random", ge=0)] = 0
     output: Annotated[str, about("folder that run directories are made in", metavar="FOLDER")] = "runs"
+
+    def __post_init__(self) -> None:
+        for index, condition in enumerate(self.targets):
+            _check_budget(condition, f"$.targets[{index}]")
+        seen: dict[Any, int] = {}
+        for index, condition in enumerate(self.conditions):
+            key = (condition.backend, condition.device, condition.threads, condition.precision)
+            if self.targets and key in seen:
+                raise UsageError(
+                    f"$.targets[{index}]: the same backend, device, threads and precision as $.targets[{seen[key]}]",
+                    hint="leave one of them out, or let them differ",
+                )
+            seen[key] = index
+        if self.target.has_budget and self.targets and all(condition.has_budget for condition in self.targets):
+            raise UsageError(
+                "$.target: this latency budget counts for none of the targets: each has its own in $.targets",
+                hint="drop it, or leave it out of the targets that it is for",
+            )
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every target with nothing left out: those of ``targets``, or one for each of ``target.backends``."""
+        given = self.targets or [Condition(backend=name) for name in dict.fromkeys(self.target.backends)]
+        return tuple(_filled(condition, self.target) for condition in given)
+
+
+def _filled(condition: Condition, common: TargetConfig) -> Condition:
+    budget = condition if condition.has_budget else common
+    return Condition(
+        backend=condition.backend,
+        device=condition.device or common.device,
+        threads=condition.threads or common.threads,
+        precision=condition.precision or common.precision,
+        latency=budget.latency,
+        speedup=budget.speedup,
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from deployprune.backends.registry import require_backend
+from deployprune.backends.devices.address import LOCAL, device_label
+from deployprune.backends.registry import backend_of
 from deployprune.config import Config, require_target
 from deployprune.records import LatencyTable, Target
 
@@ -12,23 +13,30 @@ __all__ = ["goal_ratios", "target_key", "targets_of"]
 
 
 def targets_of(config: Config) -> tuple[Target, ...]:
-    """One target for each configured backend, each backend checked to be installed.
+    """One target for each configured backend, each backend checked to be installed on its device.
 
     Raises BackendUnavailableError naming the command that installs a missing one.
     """
     settings = config.target
-    names = tuple(dict.fromkeys(settings.backends))
-    for name in names:
-        require_backend(name)
-    return tuple(
-        Target(backend=name, threads=settings.threads, precision=settings.precision, batch=settings.batch)
-        for name in names
+    targets = tuple(
+        Target(
+            backend=name,
+            threads=settings.threads,
+            precision=settings.precision,
+            batch=settings.batch,
+            device=settings.device,
+        )
+        for name in dict.fromkeys(settings.backends)
     )
+    for target in targets:
+        backend_of(target)
+    return targets
 
 
 def target_key(target: Target) -> str:
-    """A short name for a target: ``onnxruntime-t1-f32-b1``."""
-    return f"{target.backend}-t{target.threads}-{target.precision}-b{target.batch}"
+    """A short name for a target: ``onnxruntime-t1-f32-b1``, with ``-board-1a2b3c`` behind it on another device."""
+    key = f"{target.backend}-t{target.threads}-{target.precision}-b{target.batch}"
+    return key if target.device == LOCAL else f"{key}-{device_label(target.device)}"
 
 
 def goal_ratios(config: Config, tables: Mapping[str, LatencyTable], keys: Sequence[str]) -> dict[str, float]:

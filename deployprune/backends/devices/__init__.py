@@ -1,0 +1,1 @@
+"""Where files are measured: this machine, a board over ssh, a phone over adb."""
