@@ -59,6 +59,7 @@ def load_config(path: Path | None, flags: Mapping[str, Any], environ: Mapping[st
             _refuse_flag_only(values, where)
         validate(Config, values, where)
         merged = merge(_without_replaced_budget(merged, values), values)
+    _refuse_replaced(merged, "configuration")
     return validate(Config, merged, "configuration")
 
 
@@ -66,6 +67,7 @@ def parse_config(text: str, where: str) -> Config:
     """The configuration in a YAML text such as a run's ``config.yaml``; ``where`` names it in errors."""
     values = _read_yaml(text, where)
     _refuse_flag_only(values, where)
+    _refuse_replaced(values, where)
     return validate(Config, values, where)
 
 
@@ -77,16 +79,23 @@ def dump_config(config: Config) -> str:
     for setting in config_settings():
         if setting.flag_only:
             del tree[setting.path[0]][setting.path[1]]
+    if config.targets:
+        del tree["target"]["backends"]
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def command_line(config: Config, command: str = "compress") -> list[str]:
-    """The words of the command that gives ``config``: what differs from the defaults, as flags."""
+def command_line(config: Config, command: str = "compress", saved: Path = Path(CONFIG_NAME)) -> list[str]:
+    """The words of the command that gives ``config``: what differs from the defaults, as flags.
+
+    Where something differs that has no flag, they name ``saved`` instead, the file that ``config`` is kept in.
+    """
     words = ["deployprune", command]
-    for setting in config_settings():
-        value = _value(config, setting)
-        if value != setting.default:
-            words.extend(_as_words(setting, value))
+    differing = [setting for setting in config_settings() if _value(config, setting) != setting.default]
+    if any(setting.file_only for setting in differing):
+        words.append(f"--config {shlex.quote(str(saved))}")
+        differing = [setting for setting in differing if setting.flag_only]
+    for setting in differing:
+        words.extend(_as_words(setting, _value(config, setting)))
     return words
 
 
@@ -100,9 +109,12 @@ def require_model(config: Config) -> str:
 
 
 def require_target(config: Config) -> None:
-    """Check that there is a latency budget (two are refused when loading); raises UsageError for none."""
-    if all(getattr(config.target, key) is None for key in _BUDGETS):
-        raise UsageError("there is no latency budget", hint="give one of --target-latency 30ms and --speedup 2x")
+    """Check that every target has a latency budget (two are refused when loading); raises UsageError for none."""
+    hint = "give one of --target-latency 30ms and --speedup 2x"
+    for index, budget in enumerate(config.budgets.values()):
+        if not budget.has_budget:
+            place = f"$.targets[{index}]: " if config.targets else ""
+            raise UsageError(f"{place}there is no latency budget", hint=hint)
 
 
 def environment_name(setting: Setting) -> str:
@@ -120,6 +132,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             section, _, key = name.removeprefix(_PREFIX).lower().partition("_")
             validate(Config, {section: {key: text}} if section in Config.__struct_fields__ else {section: text}, name)
             raise UsageError(f"{name}: unknown environment variable", hint="see `deployprune compress --help`")
+        if known[name].file_only:
+            raise UsageError(
+                f"{name}: $.{known[name].name} may not be set here",
+                hint=f"it holds too much for a variable or a flag: write it into {CONFIG_NAME}",
+            )
         values[known[name].name] = _from_text(known[name], text)
     return values
 
@@ -161,6 +178,16 @@ def _refuse_flag_only(values: Mapping[str, Any], where: str) -> None:
                 f"{where}: $.{setting.name} may not be set here",
                 hint=f"{setting.flag} is a flag only, so that nobody's file or environment can turn it on",
             )
+
+
+def _refuse_replaced(values: Mapping[str, Any], where: str) -> None:
+    """Refuse backends beside targets that name their own: one of the two would be left out without a word."""
+    target = values.get("target")
+    if values.get("targets") and isinstance(target, Mapping) and target.get("backends"):
+        raise UsageError(
+            f"{where}: $.target.backends is given beside $.targets, where each target names its own",
+            hint="keep one of the two: `--backend` and target.backends are for runs without `targets:`",
+        )
 
 
 def _without_replaced_budget(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from deployprune.errors import UsageError
+from deployprune.records import Target
 from deployprune.settings import about
 from deployprune.units import parse_latency, parse_speedup
 
-__all__ = ["Condition", "Config"]
+__all__ = ["Budget", "Config"]
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Points = Annotated[float, msgspec.Meta(ge=0)]
@@ -50,7 +50,7 @@ class ModelConfig(_Section, frozen=True):
     ] = False
 
 
-class _Budget(_Section, frozen=True):
+class Budget(_Section, frozen=True):
     """A latency budget: in time, or as a factor of the dense model's latency, or none."""
 
     latency: Annotated[
@@ -76,7 +76,7 @@ class _Budget(_Section, frozen=True):
         return self.latency is not None or self.speedup is not None
 
 
-class TargetConfig(_Budget, frozen=True):
+class TargetConfig(Budget, frozen=True):
     """How fast it has to be, where, and what that may cost."""
 
     backends: Annotated[
@@ -97,7 +97,7 @@ class TargetConfig(_Budget, frozen=True):
         _check_budget(self, "$.target")
 
 
-class Condition(_Budget, frozen=True, kw_only=True, omit_defaults=True):
+class Condition(Budget, frozen=True, kw_only=True, omit_defaults=True):
     """One of several targets; what it leaves out is as ``target`` has it."""
 
     backend: str
@@ -106,7 +106,7 @@ class Condition(_Budget, frozen=True, kw_only=True, omit_defaults=True):
     precision: Literal["f32", "bf16"] | None = None
 
 
-def _check_budget(budget: _Budget, place: str) -> None:
+def _check_budget(budget: Budget, place: str) -> None:
     """Raise UsageError, naming the place, for two budgets and for one that cannot be read."""
     for key, parse in (("latency", parse_latency), ("speedup", parse_speedup)):
         value = getattr(budget, key)
@@ -236,15 +236,15 @@ class Config(_Section, frozen=True):
     def __post_init__(self) -> None:
         for index, condition in enumerate(self.targets):
             _check_budget(condition, f"$.targets[{index}]")
-        seen: dict[Any, int] = {}
-        for index, condition in enumerate(self.conditions):
-            key = (condition.backend, condition.device, condition.threads, condition.precision)
-            if self.targets and key in seen:
+        seen: dict[Target, int] = {}
+        for index, condition in enumerate(self.targets):
+            target = _target(condition, self.target)
+            if target in seen:
                 raise UsageError(
-                    f"$.targets[{index}]: the same backend, device, threads and precision as $.targets[{seen[key]}]",
+                    f"$.targets[{index}]: the same backend, device, threads and precision as $.targets[{seen[target]}]",
                     hint="leave one of them out, or let them differ",
                 )
-            seen[key] = index
+            seen[target] = index
         if self.target.has_budget and self.targets and all(condition.has_budget for condition in self.targets):
             raise UsageError(
                 "$.target: this latency budget counts for none of the targets: each has its own in $.targets",
@@ -252,19 +252,19 @@ class Config(_Section, frozen=True):
             )
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """Every target with nothing left out: those of ``targets``, or one for each of ``target.backends``."""
-        given = self.targets or [Condition(backend=name) for name in dict.fromkeys(self.target.backends)]
-        return tuple(_filled(condition, self.target) for condition in given)
+    def budgets(self) -> dict[Target, Budget]:
+        """Every target, those of ``targets`` or one for each of ``target.backends``, and the latency budget on it."""
+        given = self.targets or [Condition(backend=name) for name in self.target.backends]
+        return {
+            _target(condition, self.target): condition if condition.has_budget else self.target for condition in given
+        }
 
 
-def _filled(condition: Condition, common: TargetConfig) -> Condition:
-    budget = condition if condition.has_budget else common
-    return Condition(
+def _target(condition: Condition, common: TargetConfig) -> Target:
+    return Target(
         backend=condition.backend,
-        device=condition.device or common.device,
         threads=condition.threads or common.threads,
         precision=condition.precision or common.precision,
-        latency=budget.latency,
-        speedup=budget.speedup,
+        batch=common.batch,
+        device=condition.device or common.device,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,8 +25,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 class Setting:
     """One setting: its place in the tree, its type without annotations, its default, help and flag.
 
-    ``flag_only`` settings are refused in files and in the environment. ``argument`` settings are the positional
-    argument of a command and have no flag.
+    ``flag_only`` settings are refused in files and in the environment, ``file_only`` ones have neither flag nor
+    variable. ``argument`` settings are the positional argument of a command and have no flag.
     """
 
     path: tuple[str, ...]
@@ -36,6 +36,7 @@ class Setting:
     flag: str
     metavar: str | None
     flag_only: bool
+    file_only: bool
     argument: bool
 
     @property
@@ -70,11 +71,18 @@ def about(
     flag: str | None = None,
     metavar: str | None = None,
     flag_only: bool = False,
+    file_only: bool = False,
     argument: bool = False,
     **limits: Any,
 ) -> msgspec.Meta:
     """The annotation of one setting: its help, its flag (default ``--key``) and msgspec's limits (``ge=0``)."""
-    extra = {"flag": flag, "metavar": metavar, "flag_only": flag_only, "argument": argument}
+    extra = {
+        "flag": flag,
+        "metavar": metavar,
+        "flag_only": flag_only,
+        "file_only": file_only,
+        "argument": argument,
+    }
     return msgspec.Meta(description=help_text, extra=extra, **limits)
 
 
@@ -95,6 +103,7 @@ def list_settings(tree: type[msgspec.Struct], path: tuple[str, ...] = ()) -> Ite
             flag=meta.extra["flag"] or f"--{field.name.replace('_', '-')}",
             metavar=meta.extra["metavar"],
             flag_only=meta.extra["flag_only"],
+            file_only=meta.extra["file_only"],
             argument=meta.extra["argument"],
         )
 
@@ -149,9 +158,22 @@ def _refuse_unknown(tree: type[msgspec.Struct], values: Any, where: str, path: s
                 f"{where}: {path}.{key}: unknown key{guess}",
                 hint=f"known keys of {path} are {', '.join(fields)}",
             )
-        kind = fields[key]
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            _refuse_unknown(kind, value, where, f"{path}.{key}")
+        for part, inner, place in _parts(fields[key], value, f"{path}.{key}"):
+            _refuse_unknown(part, inner, where, place)
+
+
+def _parts(kind: Any, value: Any, path: str) -> Iterator[tuple[type[msgspec.Struct], Any, str]]:
+    """The sections in a setting, alone, in a list or in a mapping: each one's type, value and path."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind, value, path
+    elif typing.get_origin(kind) is list and isinstance(value, Sequence):
+        for index, item in enumerate(value):
+            yield from _parts(typing.get_args(kind)[0], item, f"{path}[{index}]")
+    elif typing.get_origin(kind) is dict and isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _parts(typing.get_args(kind)[1], item, f"{path}[{str(name)!r}]")
 
 
 def _meaning(tree: type[msgspec.Struct], path: str) -> str | None:

@@ -6,7 +6,7 @@ import functools
 import os
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,16 @@ class SectionedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def config_options(*names: str) -> Callable[[Function], Function]:
+def config_options(*names: str, without: Collection[str] = ()) -> Callable[[Function], Function]:
     """Add the options of these sections (``recovery``) and settings (``target.threads``), and ``--config``.
 
+    Settings in ``without`` are left out of their sections.
     The decorated command gets one :class:`Given` as its first argument in place of all of them.
     """
 
     def decorate(function: Function) -> Function:
-        chosen = [setting for setting in config_settings() if setting.name in names or setting.path[0] in names]
+        settable = [setting for setting in config_settings() if not setting.file_only]
+        chosen = [setting for setting in settable if setting.name in names or setting.path[0] in names]
 
         @functools.wraps(function)
         def command(*args: Any, config_path: Path | None, **values: Any) -> Any:

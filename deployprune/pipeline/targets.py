@@ -1,4 +1,4 @@
-"""The conditions of a run: one target a backend, and what the budget means on each as a ratio to dense."""
+"""The conditions of a run: its targets, what each is called in files, and what the budget means on it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,15 @@ from deployprune.backends.registry import backend_of
 from deployprune.config import Config, require_target
 from deployprune.records import LatencyTable, Target
 
-__all__ = ["goal_ratios", "target_key", "targets_of"]
+__all__ = ["goal_ratio", "goal_ratios", "target_key", "targets_of"]
 
 
 def targets_of(config: Config) -> tuple[Target, ...]:
-    """One target for each configured backend, each backend checked to be installed on its device.
+    """The configured targets, each with its backend checked to be installed on its device.
 
     Raises BackendUnavailableError naming the command that installs a missing one.
     """
-    settings = config.target
-    targets = tuple(
-        Target(
-            backend=name,
-            threads=settings.threads,
-            precision=settings.precision,
-            batch=settings.batch,
-            device=settings.device,
-        )
-        for name in dict.fromkeys(settings.backends)
-    )
+    targets = tuple(config.budgets)
     for target in targets:
         backend_of(target)
     return targets
@@ -39,13 +29,20 @@ def target_key(target: Target) -> str:
     return key if target.device == LOCAL else f"{key}-{device_label(target.device)}"
 
 
+def goal_ratio(config: Config, target: Target, dense_ms: float) -> float:
+    """The budget on ``target`` as a share of the dense latency there; 1 where there is none."""
+    budget = config.budgets[target]
+    if budget.latency_ms is not None:
+        return budget.latency_ms / dense_ms
+    return 1.0 / (budget.speedup_factor or 1.0)
+
+
 def goal_ratios(config: Config, tables: Mapping[str, LatencyTable], keys: Sequence[str]) -> dict[str, float]:
     """The budget on each target as a share of the dense latency there.
 
-    An absolute budget is held against the dense latency of the table, the device's reference speed.
+    An absolute budget is held against the dense latency of the table, the device's reference speed. Raises UsageError
+    for a target without a budget.
     """
     require_target(config)
-    factor, budget = config.target.speedup_factor, config.target.latency_ms
-    if factor is not None:
-        return dict.fromkeys(keys, 1.0 / factor)
-    return {key: float(budget or 0.0) / tables[key].runs[0].total_ms for key in keys}
+    targets = {target_key(target): target for target in config.budgets}
+    return {key: goal_ratio(config, targets[key], tables[key].runs[0].total_ms) for key in keys}
