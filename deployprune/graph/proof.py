@@ -20,7 +20,7 @@ from deployprune.graph.surgery import slice_parameter
 from deployprune.graph.twin import MaskedTwin
 from deployprune.records import Proof
 
-__all__ = ["TOLERANCE", "difference", "prove", "random_inputs"]
+__all__ = ["TOLERANCE", "difference", "load_state", "prove", "random_inputs", "random_state"]
 
 TOLERANCE = 1e-5
 _MORE_TRIALS = 3  # where no draw has shown that the mask changes anything (a last ReLU may be dead)
@@ -61,18 +61,18 @@ def _trial(
 ) -> tuple[float, bool]:
     generator = torch.Generator().manual_seed(seed)
     dense = copy_module(removal.graph.captured.module).to(dtype)
-    state = _random_state(dense, generator)
+    state = random_state(dense, generator)
     kept = kept_parameters(removal)
     inputs = random_inputs(removal.graph.captured.inputs, generator, dtype)
     with torch.no_grad():
-        _load(dense, state, {})
-        expected = flatten_outputs(MaskedTwin(dense, removal, pruned).run(*inputs))
+        load_state(dense, state, {})
+        expected = flatten_outputs(MaskedTwin(dense, removal).run(*inputs))
         moved = compare_dense and difference(flatten_outputs(dense(*inputs)), expected) > 100 * torch.finfo(dtype).eps
         gap = 0.0
         for product in (pruned, eager):
             if product is not None:
                 small = copy_module(product).to(dtype).eval()
-                _load(small, state, kept)
+                load_state(small, state, kept)
                 gap = max(gap, difference(flatten_outputs(small(*inputs)), expected))
     return gap, moved
 
@@ -99,7 +99,8 @@ def random_inputs(examples: tuple[Any, ...], generator: torch.Generator, dtype: 
     )
 
 
-def _random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
+def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
+    """Every real-valued parameter and buffer by name: vectors, which may be all zeros or ones, are drawn anew."""
     variances = {
         str(node.args[4].target)
         for node in module.graph.nodes
@@ -132,7 +133,8 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _load(module: nn.Module, state: State, kept: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
+def load_state(module: nn.Module, state: State, kept: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
+    """Set the parameters and buffers that ``state`` has, each at its kept indices."""
     for name, tensor in _tensors(module).items():
         if name in state:
             dims = kept.get(name, {})

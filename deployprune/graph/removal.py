@@ -10,11 +10,10 @@ import torch
 
 from deployprune.graph.labels import Ids, Labels
 from deployprune.graph.propagate import LabelledGraph
+from deployprune.graph.rules.masking import Keep
 from deployprune.graph.units import Constraints
 
-__all__ = ["Keep", "Removal", "close_removal", "compact", "kept_parameters", "mask"]
-
-Keep = torch.Tensor | None
+__all__ = ["Removal", "close_removal", "kept_parameters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +57,3 @@ def kept_parameters(removal: Removal) -> dict[str, dict[int, tuple[int, ...]]]:
         if dims:
             kept[name] = dims
     return kept
-
-
-def compact(tensor: torch.Tensor, keeps: list[Keep]) -> torch.Tensor:
-    """The part of a dense tensor that stays."""
-    for dim, keep in enumerate(keeps):
-        if keep is not None:
-            tensor = tensor.index_select(dim, keep)
-    return tensor
-
-
-def mask(tensor: torch.Tensor, keeps: list[Keep]) -> torch.Tensor:
-    """A dense tensor with zeros where it is removed."""
-    for dim, keep in enumerate(keeps):
-        if keep is not None:
-            line = torch.zeros(tensor.shape[dim], dtype=tensor.dtype)
-            line[keep] = 1
-            tensor = tensor * line.reshape([-1 if d == dim else 1 for d in range(tensor.ndim)])
-    return tensor

@@ -8,8 +8,9 @@ import torch
 
 from deployprune.graph.rules import attention, contraction, creation, movement, normalization, pointwise, reduction
 from deployprune.graph.rules.base import Call, Rewrite, Rule, Value
+from deployprune.graph.rules.masking import MaskedCall, Operand
 
-__all__ = ["Call", "Rewrite", "Rule", "Value", "operation_name", "rule_for"]
+__all__ = ["Call", "MaskedCall", "Operand", "Rewrite", "Rule", "Value", "operation_name", "rule_for"]
 
 _RULES: dict[str, Rule] = {
     **pointwise.RULES,

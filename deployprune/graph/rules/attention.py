@@ -7,6 +7,7 @@ import math
 from deployprune.graph.labels import Labels
 from deployprune.graph.rules.base import Call, Rewrite, Rule, Value
 from deployprune.graph.rules.contraction import product
+from deployprune.graph.rules.masking import zeroed
 from deployprune.graph.rules.pointwise import meet_all
 
 __all__ = ["RULES"]
@@ -39,4 +40,4 @@ def _explicit_scale(call: Rewrite) -> None:
         call.set("scale", 1 / math.sqrt(call.shapes(call.arguments["query"])[-1]))
 
 
-RULES: dict[str, Rule] = {"scaled_dot_product_attention": Rule(_attention, _explicit_scale, "zero")}
+RULES: dict[str, Rule] = {"scaled_dot_product_attention": Rule(_attention, _explicit_scale, zeroed)}

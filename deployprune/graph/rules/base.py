@@ -12,6 +12,7 @@ from torch import fx
 
 from deployprune.graph.atoms import Atoms
 from deployprune.graph.labels import Labels, Layer, Span
+from deployprune.graph.rules.masking import Masking, plain
 
 __all__ = ["Call", "Rewrite", "Rule", "Value", "argument_names", "named", "place", "settle", "span_of"]
 
@@ -120,19 +121,11 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How an operation treats labels, how its call changes, and how its masked twin is made.
-
-    ``masking`` is ``none`` (every kept element depends on kept elements alone), ``zero`` (it sums: masked operands are
-    zeroed) or ``compact`` (it takes statistics: the twin computes them over what is kept). It may depend on the call.
-    """
+    """How an operation treats labels, how its call changes, and how the masked twin runs it."""
 
     labels: Callable[[Call], Labels | list[Labels]]
     rewrite: Callable[[Rewrite], None] | None = None
-    masking: str | Callable[[fx.Node], str] = "none"
-
-    def masking_of(self, node: fx.Node) -> str:
-        """How the masked twin runs this call."""
-        return self.masking if isinstance(self.masking, str) else self.masking(node)
+    masking: Masking = plain
 
 
 def argument_names(op: Any) -> list[str]:

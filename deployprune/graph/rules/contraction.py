@@ -12,6 +12,7 @@ import numpy as np
 
 from deployprune.graph.labels import Ids, Kinds, Labels, Layer, Span
 from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, named, place, settle, span_of
+from deployprune.graph.rules.masking import zeroed
 from deployprune.graph.rules.pointwise import meet_all
 
 __all__ = ["RULES", "contract", "convolve"]
@@ -166,21 +167,21 @@ def _embedding(call: Call) -> Labels:
     return Labels(tuple(call.result.shape), place(layers, {1: len(call.result.shape) - 1}))
 
 
-_CONV = Rule(_conv, _conv_groups, "zero")
-_CONV_TRANSPOSE = Rule(_conv_transpose, _conv_groups, "zero")
-_PRODUCT = Rule(_matmul, None, "zero")
+_CONV = Rule(_conv, _conv_groups, zeroed)
+_CONV_TRANSPOSE = Rule(_conv_transpose, _conv_groups, zeroed)
+_PRODUCT = Rule(_matmul, None, zeroed)
 
 RULES: dict[str, Rule] = {
-    "linear": Rule(_linear, None, "zero"),
+    "linear": Rule(_linear, None, zeroed),
     **named(
         "matmul mm bmm mv dot linalg_vecdot",
         _PRODUCT,
     ),
     **named(
         "addmm baddbmm",
-        Rule(_add_product, None, "zero"),
+        Rule(_add_product, None, zeroed),
     ),
-    "einsum": Rule(_einsum, None, "zero"),
+    "einsum": Rule(_einsum, None, zeroed),
     **named(
         "conv1d conv2d conv3d convolution",
         _CONV,

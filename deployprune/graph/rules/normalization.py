@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import fx
 
 from deployprune.graph.labels import Labels, Span
 from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, place, settle, span_of
+from deployprune.graph.rules.masking import MaskedCall, Operand, over, plain
 
 __all__ = ["RULES"]
 
@@ -31,9 +33,11 @@ def _batch_norm(call: Call) -> Labels:
     return _affine(call, x, _PER_CHANNEL, 1)
 
 
-def _batch_masking(node: fx.Node) -> str:
+def _masked_batch_norm(call: MaskedCall) -> Any:
     """Statistics of the call's own input, as weight standardisation takes them, are over what is kept."""
-    return "compact" if node.args[3] is None or node.args[5] is True else "none"
+    if call["running_mean"] is not None and not call["training"]:
+        return plain(call)
+    return over("input", lambda _, x: {0, *range(2, x.tensor.ndim)})(call)
 
 
 def _instance_norm(call: Call) -> Labels:
@@ -76,6 +80,39 @@ def _normalize(call: Call) -> Labels:
     return settle(call.atoms.meet(left, right), same, v.labels.shape)
 
 
+def _masked_layer_norm(call: MaskedCall) -> torch.Tensor:
+    """The statistics of what stays, the affine parameters whole."""
+    x: Operand = call["input"]
+    dims = range(x.tensor.ndim - len(call["normalized_shape"]), x.tensor.ndim)
+    part = x.compact(dims)
+    free = {name: None for name in ("weight", "bias") if name in call.arguments}
+    result = x.spread(call.run(lambda _: part, normalized_shape=part.shape[dims.start :], **free), dims)
+    return _scaled(call, result, dims.start)
+
+
+def _masked_group_norm(call: MaskedCall) -> torch.Tensor:
+    """One group after another: the statistics of its channels that stay."""
+    x: Operand = call["input"]
+    keep = x.keeps[1]
+    if keep is None:
+        return plain(call)  # type: ignore[no-any-return]
+    size = x.tensor.shape[1] // call["num_groups"]
+    result = torch.zeros_like(x.tensor)
+    for group in torch.unique(keep // size).tolist():
+        members = keep[keep // size == group]
+        result[:, members] = torch.nn.functional.group_norm(x.tensor[:, members], 1, eps=call["eps"])
+    return _scaled(call, result, 1)
+
+
+def _scaled(call: MaskedCall, x: torch.Tensor, first: int) -> torch.Tensor:
+    """``x`` times weight plus bias, which run along its dimensions from ``first`` on."""
+    for name, combine in (("weight", torch.mul), ("bias", torch.add)):
+        vector: Operand | None = call.get(name)
+        if vector is not None:
+            x = combine(x, vector.tensor.reshape(*vector.tensor.shape, *[1] * (x.ndim - first - vector.tensor.ndim)))
+    return x
+
+
 def _normalized_shape(call: Rewrite) -> None:
     count = len(call.arguments["normalized_shape"])
     call.set("normalized_shape", call.sizes()[-count:])
@@ -89,10 +126,12 @@ def _num_groups(call: Rewrite) -> None:
 
 
 RULES: dict[str, Rule] = {
-    "batch_norm": Rule(_batch_norm, None, _batch_masking),
+    "batch_norm": Rule(_batch_norm, None, _masked_batch_norm),
     "instance_norm": Rule(_instance_norm),
-    "layer_norm": Rule(_layer_norm, _normalized_shape, "compact"),
-    "rms_norm": Rule(_layer_norm, _normalized_shape, "compact"),
-    "group_norm": Rule(_group_norm, _num_groups, "compact"),
-    "_weight_norm": Rule(_normalize, None, "compact"),
+    "layer_norm": Rule(_layer_norm, _normalized_shape, _masked_layer_norm),
+    "rms_norm": Rule(_layer_norm, _normalized_shape, _masked_layer_norm),
+    "group_norm": Rule(_group_norm, _num_groups, _masked_group_norm),
+    "_weight_norm": Rule(
+        _normalize, None, over("v", lambda call, v: set(range(v.tensor.ndim)) - {call["dim"] % v.tensor.ndim})
+    ),
 }

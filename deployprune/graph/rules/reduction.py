@@ -6,18 +6,28 @@ it is allowed, its units are marked ``statistics_changing``, and the masked twin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deployprune.graph.labels import Labels, Layer
 from deployprune.graph.rules.base import Call, Rule, Value, named, place, settle, span_of
+from deployprune.graph.rules.masking import MaskedCall, Operand, over, zeroed
 from deployprune.graph.rules.pointwise import meet_all
 
 __all__ = ["RULES"]
 
 
 def _dims(call: Call, x: Value) -> frozenset[int]:
-    given = call.get("dim")
+    return _reduced(call.get("dim"), x.ndim)
+
+
+def _masked_dims(call: MaskedCall, x: Operand) -> frozenset[int]:
+    return _reduced(call.get("dim"), x.tensor.ndim)
+
+
+def _reduced(given: int | Sequence[int] | None, ndim: int) -> frozenset[int]:
     if given is None or given == []:
-        return frozenset(range(x.ndim))
-    return frozenset(dim % x.ndim for dim in ([given] if isinstance(given, int) else given))
+        return frozenset(range(ndim))
+    return frozenset(dim % ndim for dim in ([given] if isinstance(given, int) else given))
 
 
 def _reduce(call: Call, *, statistics: bool) -> Labels:
@@ -87,18 +97,18 @@ def _spatial(count: int) -> Rule:
     return Rule(labels)
 
 
-_STATISTICS = Rule(_statistics, None, "compact")
+_STATISTICS = Rule(_statistics, None, over("self", _masked_dims, reduces=True))
 _ALONG = Rule(_along)
 
 RULES: dict[str, Rule] = {
-    "sum": Rule(_sum, None, "zero"),
+    "sum": Rule(_sum, None, zeroed),
     **named(
         "mean var std amax amin logsumexp linalg_vector_norm norm prod any all",
         _STATISTICS,
     ),
     **named(
         "softmax _softmax log_softmax _log_softmax softmin",
-        Rule(_softmax, None, "compact"),
+        Rule(_softmax, None, over("self", _masked_dims)),
     ),
     **named(
         "cumsum cumprod logcumsumexp cummax cummin",
