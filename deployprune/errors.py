@@ -5,6 +5,7 @@
     ├── UnsafeModelError           2   a model file that would have to run code to load
     ├── UnsupportedModelError      3   a model that cannot be captured, or a budget below its floor
     ├── BackendUnavailableError    3   a runtime that is unknown or not installed
+    ├── DeviceError                3   a device that cannot be reached, is in use, too hot, or was lost for good
     ├── ExportError                4   a file that could not be written, simplified or opened
     ├── ParityError                4   a file or pruned model whose outputs differ from the reference
     └── RunDirectoryError          2   a record that is missing, damaged or of another run
@@ -17,6 +18,7 @@ from __future__ import annotations
 __all__ = [
     "BackendUnavailableError",
     "DeployPruneError",
+    "DeviceError",
     "ExportError",
     "ParityError",
     "RunDirectoryError",
@@ -63,6 +65,12 @@ class UnsupportedModelError(DeployPruneError):
 
 class BackendUnavailableError(DeployPruneError):
     """A runtime that is unknown, or whose package is not installed."""
+
+    exit_code = 3
+
+
+class DeviceError(DeployPruneError):
+    """A device that cannot be reached or used, or that was lost and did not come back."""
 
     exit_code = 3
 

@@ -7,11 +7,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
-
 from deployprune.records import Host
 
-__all__ = ["describe_host"]
+__all__ = ["describe_host", "read_temperature"]
 
 _PACKAGES = ("deployprune", "torch", "onnx", "onnxruntime", "openvino", "numpy")
 _X86 = "avx2 fma avx_vnni avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
@@ -19,6 +17,8 @@ _ARM = "asimd asimdhp asimddp i8mm bf16 sve sve2 neon"
 _ISA = tuple(f"{_X86} {_ARM}".split())  # what the runtimes choose their kernels by
 _CPUINFO = Path("/proc/cpuinfo")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_THERMAL = Path("/sys/class/thermal")
+_ABSURD_C = 200.0  # some sensors answer nonsense where nothing is connected
 
 
 def describe_host() -> Host:
@@ -32,12 +32,35 @@ def describe_host() -> Host:
         cpu=info.get("model name") or platform.processor() or platform.machine(),
         isa=tuple(name for name in _ISA if name in flags),
         cores=_cores(),
-        memory_bytes=int(psutil.virtual_memory().total),
+        memory_bytes=_memory(),
         governor=_GOVERNOR.read_text().strip() if _GOVERNOR.is_file() else "unknown",
         os=platform.platform(),
         python=platform.python_version(),
         versions={name: found for name in _PACKAGES if (found := _version(name)) is not None},
     )
+
+
+def read_temperature(thermal: Path = _THERMAL) -> float | None:
+    """Degrees Celsius of the hottest sensor that Linux shows, or None where none can be read."""
+    found = [value for zone in sorted(thermal.glob("thermal_zone*")) if (value := _celsius(zone / "temp")) is not None]
+    return max(found, default=None)
+
+
+def _celsius(file: Path) -> float | None:
+    try:
+        value = int(file.read_text()) / 1000
+    except (OSError, ValueError):
+        return None
+    return value if 0 < value < _ABSURD_C else None
+
+
+def _memory() -> int:
+    """Bytes of memory, from the system where it tells: a device need not have psutil."""
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import psutil
+
+    return int(psutil.virtual_memory().total)
 
 
 def _cores() -> int:

@@ -1,23 +1,40 @@
-"""Backends by name: those that come along, and those that other packages announce as ``deployprune.backends``."""
+"""Backends by name and devices by address: ours, and those that other packages announce.
+
+They do so as entry points of ``deployprune.backends`` (a name and its :class:`~deployprune.backends.base.Backend`) and
+``deployprune.devices`` (an address's scheme and its :class:`~deployprune.backends.devices.base.Device`).
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from deployprune.backends.base import Backend
-from deployprune.errors import BackendUnavailableError
+from deployprune.errors import BackendUnavailableError, UsageError
 from deployprune.records import Availability, Target
 
-__all__ = ["available_backends", "backend_of", "get_backend", "require_backend"]
+if TYPE_CHECKING:
+    from deployprune.backends.devices.base import Device
+
+__all__ = ["available_backends", "backend_of", "device_of", "get_backend", "require_backend"]
 
 _GROUP = "deployprune.backends"
-
+_DEVICES = "deployprune.devices"
 
 _OURS = (
     EntryPoint("onnxruntime", "deployprune.backends.onnxruntime:OnnxRuntimeBackend", _GROUP),
     EntryPoint("openvino", "deployprune.backends.openvino:OpenVinoBackend", _GROUP),
+    EntryPoint("litert", "deployprune.backends.litert:LiteRtBackend", _GROUP),
+    EntryPoint("executorch", "deployprune.backends.executorch:ExecuTorchBackend", _GROUP),
     EntryPoint("fake", "deployprune.backends.fake:FakeBackend", _GROUP),
+)
+
+
+_OUR_DEVICES = (
+    EntryPoint("local", "deployprune.backends.devices.local:LocalDevice", _DEVICES),
+    EntryPoint("ssh", "deployprune.backends.devices.remote:RemoteDevice", _DEVICES),
+    EntryPoint("adb", "deployprune.backends.devices.adb:AdbDevice", _DEVICES),
 )
 
 
@@ -45,14 +62,25 @@ def require_backend(name: str) -> Backend:
     return backend
 
 
+@cache
+def device_of(url: str) -> Device:
+    """The device at ``url``, one for the whole process: it keeps its connection. Nothing is connected yet.
+
+    Raises UsageError for what is no address.
+    """
+    schemes = {entry.name: entry for entry in (*entry_points(group=_DEVICES), *_OUR_DEVICES)}
+    scheme = url.partition("://")[0]
+    if scheme not in schemes:
+        raise UsageError(f"{url!r} is not the address of a device", hint=f"known devices: {', '.join(schemes)}")
+    return cast("Device", schemes[scheme].load()(url))
+
+
 def backend_of(target: Target) -> Backend:
     """The backend of ``target`` on its device, ready for use.
 
-    Raises BackendUnavailableError with the command that installs it, or for a device that is not known.
+    Raises BackendUnavailableError with the command that installs it there, and DeviceError for a device out of reach.
     """
-    if target.device != "local":
-        raise BackendUnavailableError(f"there is no device called {target.device!r}", hint="known devices: local")
-    return require_backend(target.backend)
+    return device_of(target.device).backend(target.backend)
 
 
 def available_backends() -> tuple[Availability, ...]:

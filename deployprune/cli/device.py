@@ -17,7 +17,7 @@ def profile_device(
     """Measure the suite on every configured backend, one table file each below ``folder``."""
     from rich.console import Group
 
-    from deployprune.backends.registry import require_backend
+    from deployprune.backends.registry import backend_of
     from deployprune.device.files import table_path, write_table
     from deployprune.device.measuring import measure_device
     from deployprune.records import Target
@@ -29,8 +29,14 @@ def profile_device(
         require_pictures()
     settings, observer, tables = config.target, output.observer(), {}
     for name in dict.fromkeys(settings.backends):
-        require_backend(name)
-        target = Target(backend=name, threads=settings.threads, precision=settings.precision, batch=settings.batch)
+        target = Target(
+            backend=name,
+            threads=settings.threads,
+            precision=settings.precision,
+            batch=settings.batch,
+            device=settings.device,
+        )
+        backend_of(target)
         with observer.step(f"Measuring this device with {name}") as task:
             table = measure_device(target, budget_s=budget_seconds, seed=config.seed, task=task)
             task.finish(f"channel step {table.channel_step}, noise {format_share(table.noise)}")
@@ -45,13 +51,13 @@ def profile_device(
 
 def check_file(output: Output, path: Path, *, force: bool, seed: int) -> None:
     """Measure a few cells of a table again; ends the command with the verdict's exit code."""
-    from deployprune.backends.registry import require_backend
+    from deployprune.backends.registry import backend_of
     from deployprune.device.checking import check_table
     from deployprune.device.files import read_table
     from deployprune.reporting.device import render_check
 
     table = read_table(path)
-    require_backend(table.target.backend)
+    backend_of(table.target)
     with output.observer().step(f"Checking {path.name} on this device") as task:
         check = check_table(path.name, table, force=force, seed=seed, task=task)
         task.finish(check.verdict)

@@ -7,12 +7,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from deployprune.backends.registry import device_of
 from deployprune.device.identity import require_same_device
 from deployprune.device.layers import Definition
 from deployprune.device.measuring import measure_cells
 from deployprune.device.records import CellCheck, DeviceCheck, DeviceTable, quiet_ms
 from deployprune.device.suite import MIDDLE
-from deployprune.host import describe_host
 from deployprune.progress import Task
 from deployprune.records import Ratio, Verdict
 from deployprune.stats import bootstrap_ratio, half_width
@@ -30,7 +30,7 @@ def check_table(name: str, table: DeviceTable, *, force: bool, seed: int, task: 
     The device's speed now is the layers' median latency over the table's; a layer is out of place where its own ratio
     differs from that by more than the tolerance. Raises UsageError for a table of another device, unless ``force``.
     """
-    require_same_device(name, table.host, describe_host(), table.target.backend, force=force)
+    require_same_device(name, table.host, device_of(table.target.device).host(), table.target.backend, force=force)
     chosen = list(_chosen(table))
     threads = table.target.threads
     wanted = {str(index): (definition, width, threads) for index, (definition, width, _) in enumerate(chosen)}

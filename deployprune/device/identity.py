@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import platform
+import re
 from dataclasses import replace
 
+from deployprune.backends.devices.base import Device
 from deployprune.errors import UsageError
-from deployprune.host import describe_host
 from deployprune.records import Host, Target
 
 __all__ = ["describe_device", "device_folder", "differences", "require_same_device", "require_same_target"]
 
 
-def describe_device() -> Host:
-    """This machine, for a file that is shared: the system by its kind alone, without the build of its kernel."""
-    return replace(describe_host(), os=f"{platform.system()} {platform.machine()}")
+_MACHINE = re.compile(r"(?<=-)(x86_64|AMD64|aarch64|arm64|armv[0-9]+[a-z]*|i[3-6]86|riscv64)(?=-|$)")
+
+
+def describe_device(device: Device) -> Host:
+    """The device, for a file that is shared: the system by its kind alone, without the build of its kernel."""
+    host = device.host()
+    machine = _MACHINE.search(host.os)
+    return replace(host, os=f"{host.os.partition('-')[0]} {machine[0] if machine else ''}".rstrip())
 
 
 def differences(recorded: Host, other: Host, backend: str) -> tuple[str, ...]:

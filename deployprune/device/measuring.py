@@ -11,14 +11,13 @@ from tempfile import TemporaryDirectory
 
 from deployprune.backends.base import Session
 from deployprune.backends.feeds import random_feeds
-from deployprune.backends.registry import backend_of
+from deployprune.backends.registry import backend_of, device_of
 from deployprune.device.definitions import write_model
 from deployprune.device.identity import describe_device
 from deployprune.device.layers import Definition
 from deployprune.device.records import Cell, DeviceTable, Sweep, ThreadRun, quiet_ms
 from deployprune.device.staircase import fit_table
 from deployprune.device.suite import MIDDLE, REFERENCE, SUITE_VERSION, THREADED, WIDE, cells_by_level
-from deployprune.host import describe_host
 from deployprune.profiling.measure import measure_interleaved
 from deployprune.progress import Task
 from deployprune.records import Target
@@ -52,7 +51,7 @@ def measure_device(target: Target, *, budget_s: float, seed: int, task: Task) ->
     table = DeviceTable(
         target=target,
         runtime_version=backend_of(target).availability().version or "",
-        host=describe_device(),
+        host=describe_device(device_of(target.device)),
         suite=SUITE_VERSION,
         planned_cells=sum(len(batch.widths) for batch in planned),
         reference=REFERENCE,
@@ -139,7 +138,7 @@ class _Bench:
 
     def measure_threads(self) -> Iterable[ThreadRun]:
         """Some layers with 1, 2, 4 and so on threads, up to one a core."""
-        cores = describe_host().cores
+        cores = device_of(self.target.device).host().cores
         counts = sorted({cores, *(2**power for power in range(cores.bit_length()) if 2**power <= cores)})
         for definition in (REFERENCE, *THREADED):
             width = WIDE if definition == REFERENCE else MIDDLE

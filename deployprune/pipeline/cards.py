@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deployprune.backends.registry import backend_of
+from deployprune.backends.registry import backend_of, device_of
 from deployprune.export.artifact import file_artifact
 from deployprune.pipeline.workbench import Workbench
 from deployprune.records import AccuracyResult, ModelCard, Target
 from deployprune.sources.batches import split_batch
 from deployprune.sources.data import Data
 from deployprune.verification.accuracy import file_accuracy
-from deployprune.verification.memory import peak_memory_bytes
 
 __all__ = ["accuracy_drop", "file_card", "measured_accuracy"]
 
@@ -26,7 +25,7 @@ def file_card(bench: Workbench, role: str, path: Path, target: Target) -> ModelC
     return ModelCard(
         role=role,
         artifact=file_artifact(path, path.parent, backend_of(target).format),
-        peak_memory_bytes=peak_memory_bytes(target.backend, path, target),
+        peak_memory_bytes=device_of(target.device).peak_memory_bytes(path, target),
         accuracy=measured_accuracy(bench, path, target),
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deployprune.backends.registry import device_of
 from deployprune.codec import decode
 from deployprune.device.identity import require_same_device
 from deployprune.errors import RunDirectoryError, UsageError
-from deployprune.host import describe_host
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
 from deployprune.records import LatencyTable
@@ -38,7 +38,7 @@ def given_tables(bench: Workbench) -> dict[str, LatencyTable]:
 
 def _require_fit(bench: Workbench, name: str, table: LatencyTable) -> None:
     force = bench.config.table.force
-    require_same_device(name, table.host, describe_host(), table.target.backend, force=force)
+    require_same_device(name, table.host, device_of(table.target.device).host(), table.target.backend, force=force)
     if not table.runs or table.runs[0].widths != bench.analysis.record.dense_widths():
         raise UsageError(f"{name} is of a model with other channel groups", hint="measure this one: drop --profile")
     if table.model_sha256 != (bench.reference.sha256 or "") and not force:

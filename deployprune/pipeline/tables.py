@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 
 from deployprune.backends.base import Backend, Session
 from deployprune.backends.feeds import random_feeds
-from deployprune.backends.registry import backend_of
+from deployprune.backends.registry import backend_of, device_of
 from deployprune.export.formats import get_format
-from deployprune.host import describe_host
 from deployprune.pipeline.exporting import write_formats
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.fit import learn_channel_step
@@ -84,7 +83,7 @@ def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTabl
         runs.append(VariantRun(widths=widths, total_ms=totals[index], nodes=nodes))
     table = LatencyTable(
         target=target,
-        host=describe_host(),
+        host=device_of(target.device).host(),
         model_sha256=variants.bench.reference.sha256 or "",
         channel_step=1,
         noise=noise,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployprune.backends.registry import device_of
 from deployprune.pipeline.cards import measured_accuracy
 from deployprune.pipeline.exporting import artifact_path
 from deployprune.pipeline.judging import conclude, judge_target
@@ -14,7 +15,6 @@ from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import Task
 from deployprune.records import LatencyTable, ModelCard, ParityResult, Plan, Target, VerificationRecord
 from deployprune.steps import ExportRecord
-from deployprune.verification.memory import peak_memory_bytes
 
 __all__ = ["Contender", "verify_targets"]
 
@@ -59,7 +59,7 @@ def _card(bench: Workbench, contender: Contender, target: Target, path: Path, ro
         parameters=contender.parameters,
         nonzero_parameters=contender.nonzero_parameters,
         macs=contender.macs,
-        peak_memory_bytes=peak_memory_bytes(target.backend, path, target),
+        peak_memory_bytes=device_of(target.device).peak_memory_bytes(path, target),
         parity=_parity(contender.export, name, target),
         accuracy=measured_accuracy(bench, path, target),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from deployprune.records.graph import Analysis, Axis, ChannelGroup, DimForm, Frozen, LayerCost
 from deployprune.records.latency import CostNode, LatencyModel, LatencyTable, NodeTime, VariantRun
-from deployprune.records.measurement import Availability, Host, Measurement, Ratio, Target, quantile
+from deployprune.records.measurement import Availability, DeviceSurvey, Host, Measurement, Ratio, Target, quantile
 from deployprune.records.model import AccuracyResult, Artifact, InputSpec, ModelRef, ParityResult
 from deployprune.records.planning import LoopStep, Plan
 from deployprune.records.recovery import Proof, PrunedRecord, TrainingRecord
@@ -23,6 +23,7 @@ __all__ = [
     "ChannelGroup",
     "Comparison",
     "CostNode",
+    "DeviceSurvey",
     "DimForm",
     "Frozen",
     "Host",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Availability", "Host", "Measurement", "Ratio", "Target", "quantile"]
+__all__ = ["Availability", "DeviceSurvey", "Host", "Measurement", "Ratio", "Target", "quantile"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,21 @@ class Availability:
     name: str
     available: bool
     version: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSurvey:
+    """What a device has to offer; of one that does not answer, ``problem`` and ``hint`` say why and what to do.
+
+    ``temperature_c`` is the hottest sensor's, None where none can be read.
+    """
+
+    device: str
+    host: Host | None = None
+    backends: tuple[Availability, ...] = ()
+    temperature_c: float | None = None
+    problem: str | None = None
     hint: str | None = None
 
 

@@ -7,7 +7,7 @@ from small_models import write_conv_net, write_ir
 
 from deployprune.errors import ExportError
 from deployprune.records import Target
-from deployprune.verification.memory import peak_memory_bytes
+from deployprune.backends.memory import peak_memory_bytes
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
@@ -17,7 +17,7 @@ def test_a_larger_file_needs_more_memory(tmp_path: Path, name: str, monkeypatch:
     if name == "openvino":
         paths = [write_ir(path) for path in paths]
     monkeypatch.chdir(tmp_path)
-    small, large = (peak_memory_bytes(name, path, Target(backend=name)) for path in paths)
+    small, large = (peak_memory_bytes(path, Target(backend=name)) for path in paths)
     assert weights > 40e6
     assert small >= 0
     assert large - small > 0.8 * weights
@@ -28,4 +28,4 @@ def test_a_file_that_does_not_run_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     with pytest.raises(ExportError, match=r"broken\.onnx"):
-        peak_memory_bytes("onnxruntime", broken, Target(backend="onnxruntime"))
+        peak_memory_bytes(broken, Target(backend="onnxruntime"))

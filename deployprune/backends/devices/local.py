@@ -1,0 +1,42 @@
+"""This machine as a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deployprune.backends.base import Backend
+from deployprune.backends.devices.address import LOCAL
+from deployprune.backends.memory import peak_memory_bytes
+from deployprune.backends.registry import available_backends, require_backend
+from deployprune.host import describe_host, read_temperature
+from deployprune.records import DeviceSurvey, Host, Target
+
+__all__ = ["LocalDevice"]
+
+
+class LocalDevice:
+    """Backends of this process."""
+
+    def __init__(self, url: str = LOCAL) -> None:
+        self._url = url
+
+    def backend(self, name: str) -> Backend:
+        """The backend ``name``. Raises BackendUnavailableError."""
+        return require_backend(name)
+
+    def host(self) -> Host:
+        """This machine."""
+        return describe_host()
+
+    def peak_memory_bytes(self, path: Path, target: Target) -> int:
+        """As measured in a process of its own. Raises ExportError for a file that does not run."""
+        return peak_memory_bytes(path, target)
+
+    def survey(self) -> DeviceSurvey:
+        """This machine and its backends."""
+        return DeviceSurvey(
+            device=self._url,
+            host=describe_host(),
+            backends=available_backends(),
+            temperature_c=read_temperature(),
+        )
