@@ -252,6 +252,11 @@ class Config(_Section, frozen=True):
             )
 
     @property
+    def has_budget(self) -> bool:
+        """Whether any target has a latency budget: what profiling has none of."""
+        return any(budget.has_budget for budget in self.budgets.values())
+
+    @property
     def budgets(self) -> dict[Target, Budget]:
         """Every target, those of ``targets`` or one for each of ``target.backends``, and the latency budget on it."""
         given = self.targets or [Condition(backend=name) for name in self.target.backends]

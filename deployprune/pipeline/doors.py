@@ -18,11 +18,12 @@ from deployprune.pipeline.compress import do_all_steps
 from deployprune.pipeline.judging import conclude, judge_target
 from deployprune.pipeline.run import Run
 from deployprune.pipeline.tables import bound_session
-from deployprune.pipeline.targets import targets_of
+from deployprune.pipeline.targets import goal_ratio, targets_of
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.measure import measure_interleaved
 from deployprune.progress import Observer
 from deployprune.records import Analysis, LatencyTable, Target, VerificationRecord, Verified
+from deployprune.records.naming import label_targets
 from deployprune.rundir import RunDirectory
 
 __all__ = ["compress", "inspect_model", "profile_model", "verify_files"]
@@ -61,8 +62,8 @@ def verify_files(config: Config, baseline: Path, candidate: Path, *, observer: O
     for path in (baseline, candidate):
         require_file(path)
     results = []
-    for target in targets:
-        with observer.step(f"Timing {candidate.name} against {baseline.name} on {target.backend}"):
+    for target, label in label_targets(targets).items():
+        with observer.step(f"Timing {candidate.name} against {baseline.name} on {label}"):
             results.append(_compare(config, target, {"dense": baseline, "candidate": candidate}, observer))
     return conclude(results)
 
@@ -73,10 +74,11 @@ def _targets_for(config: Config, baseline: Path, candidate: Path) -> list[Target
         raise UsageError(
             f"{baseline.name} and {candidate.name} are of different formats", hint="compare two .onnx or two .xml files"
         )
-    found = [t for t in targets_of(config) if backend_of(t).format == wanted.name]
+    targets = targets_of(config)
+    found = [t for t in targets if backend_of(t).format == wanted.name]
     if not found:
         raise UsageError(
-            f"none of the backends {', '.join(config.target.backends)} opens {wanted.suffix} files",
+            f"none of the backends {', '.join(dict.fromkeys(t.backend for t in targets))} opens {wanted.suffix} files",
             hint="name one that does with --backend; `deployprune devices` lists them",
         )
     return found
@@ -86,7 +88,7 @@ def _compare(config: Config, target: Target, paths: Mapping[str, Path], observer
     reference = _reference_ms(config, target, paths["dense"])
     bench = Workbench(_with_inputs_of(paths["dense"], target, config), observer)
     cards = [file_card(bench, role, path, target) for role, path in paths.items()]
-    return judge_target(config, target, paths, cards, reference_ms=reference, goal=_goal(config, reference))
+    return judge_target(config, target, paths, cards, reference_ms=reference, goal=goal_ratio(config, target, reference))
 
 
 def _with_inputs_of(path: Path, target: Target, config: Config) -> Config:
@@ -96,13 +98,6 @@ def _with_inputs_of(path: Path, target: Target, config: Config) -> Config:
     with backend_of(target).open(path, target) as session:
         texts = [f"{spec.name}:{'x'.join(map(str, spec.shape))}:{spec.dtype}" for spec in session.inputs]
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, inputs=texts))
-
-
-def _goal(config: Config, reference_ms: float) -> float:
-    settings = config.target
-    if settings.latency_ms is not None:
-        return settings.latency_ms / reference_ms
-    return 1.0 if settings.speedup_factor is None else 1.0 / settings.speedup_factor
 
 
 def _reference_ms(config: Config, target: Target, path: Path) -> float:

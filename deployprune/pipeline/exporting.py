@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -72,7 +73,7 @@ def _prove_parity(
             tolerance=_TOLERANCES[target.precision],
             seed=bench.config.seed,
         )
-    return require_parity(result)
+    return require_parity(replace(result, target=target))
 
 
 def artifact_path(record: ExportRecord, root: Path, target: Target) -> Path:

@@ -9,6 +9,7 @@ from deployprune.backends.registry import backend_of
 from deployprune.config import Config
 from deployprune.pipeline.cards import accuracy_drop
 from deployprune.records import ModelCard, Target, VerificationRecord, Verified
+from deployprune.records.naming import label_targets
 from deployprune.verification.budget import combine, judge
 from deployprune.verification.speedup import verify_latency
 
@@ -56,5 +57,6 @@ def conclude(results: Sequence[Verified]) -> VerificationRecord:
     """The verdict over all targets, with the reason of one that decided it."""
     verdict = combine(result.verdict for result in results)
     deciding = next(result for result in results if result.verdict is verdict)
-    reason = f"{deciding.target.backend}: {deciding.reason}"
+    labels = label_targets(result.target for result in results)
+    reason = f"{labels[deciding.target]}: {deciding.reason}"
     return VerificationRecord(targets=tuple(results), verdict=verdict, reason=reason)

@@ -66,4 +66,8 @@ def _card(bench: Workbench, contender: Contender, target: Target, path: Path, ro
 
 
 def _parity(export: ExportRecord, name: str, target: Target) -> ParityResult:
-    return next(item for item in export.parity if item.artifact == name and item.backend == target.backend)
+    return next(
+        item
+        for item in export.parity
+        if item.artifact == name and item.backend == target.backend and item.target in (target, None)
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployprune.records.measurement import Target
+
 __all__ = ["AccuracyResult", "Artifact", "InputSpec", "ModelRef", "ParityResult"]
 
 
@@ -44,13 +46,14 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityResult:
-    """How far a file's outputs, through its own runtime, are from those of the eager model."""
+    """How far a file's outputs, through its own runtime (on ``target``), are from those of the eager model."""
 
     artifact: str
     backend: str
     max_absolute: float
     max_relative: float
     tolerance: float
+    target: Target | None = None
 
     @property
     def ok(self) -> bool:

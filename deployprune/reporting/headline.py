@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deployprune.records import AccuracyResult, VerificationRecord
+from deployprune.records.naming import label_targets
 from deployprune.reporting.comparison import budget_share
 from deployprune.reporting.view import RunView
 from deployprune.reporting.wording import (
@@ -71,16 +72,17 @@ def _file_accuracy(result: VerificationRecord) -> tuple[AccuracyResult | None, A
 
 
 def _reached(result: VerificationRecord) -> Iterator[str]:
+    labels = label_targets(target.target for target in result.targets)
     for target in result.targets:
         for comparison in target.comparisons:
             if comparison.role == "candidate":
                 share = budget_share(target)
                 reached = f", {format_share(share)} of the budget" if share is not None else ""
-                yield f"{target.target.backend}: {format_speedup(comparison.ratio)} as fast as dense{reached}"
+                yield f"{labels[target.target]}: {format_speedup(comparison.ratio)} as fast as dense{reached}"
 
 
 def _is_profile(view: RunView) -> bool:
-    return bool(view.tables) and view.config.target.latency is None and view.config.target.speedup is None
+    return bool(view.tables) and not view.config.has_budget
 
 
 def _profiled(view: RunView) -> Headline:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from deployprune.config import command_line
-from deployprune.records import Host, LatencyTable, ParityResult
+from deployprune.records import Host, LatencyTable, ParityResult, Target
+from deployprune.records.naming import label_targets
 from deployprune.reporting.view import RunView
 from deployprune.reporting.wording import format_share, format_target
+from deployprune.rundir import CONFIG_FILE
 from deployprune.units import format_bytes, format_ms
 
 __all__ = ["TABLE_COLUMNS", "command", "file_rows", "host_rows", "model_rows", "table_rows"]
@@ -41,13 +43,15 @@ def file_rows(view: RunView) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _parities(results: Iterable[ParityResult], path: str) -> str:
-    return "; ".join(_parity(result) for result in results if result.artifact == path) or "not compared"
+def _parities(results: Sequence[ParityResult], path: str) -> str:
+    labels = label_targets(result.target for result in results if result.target)
+    return "; ".join(_parity(result, labels) for result in results if result.artifact == path) or "not compared"
 
 
-def _parity(result: ParityResult) -> str:
+def _parity(result: ParityResult, labels: Mapping[Target, str]) -> str:
     limit = "" if result.ok else f", ABOVE {result.tolerance:.0e}"
-    return f"{result.max_relative:.1e} from eager on {result.backend}{limit}"
+    where = labels[result.target] if result.target else result.backend
+    return f"{result.max_relative:.1e} from eager on {where}{limit}"
 
 
 def model_rows(view: RunView) -> tuple[tuple[str, str], ...]:
@@ -78,5 +82,5 @@ def host_rows(host: Host | None) -> tuple[tuple[str, str], ...]:
 
 def command(view: RunView) -> str:
     """The command that does the run again, on one line."""
-    profile = view.config.target.latency is None and view.config.target.speedup is None
-    return " ".join(command_line(view.config, "profile" if profile else "compress"))
+    name = "compress" if view.config.has_budget else "profile"
+    return " ".join(command_line(view.config, name, view.root / CONFIG_FILE))
