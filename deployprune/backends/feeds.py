@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from deployprune.errors import UsageError
 from deployprune.records import InputSpec
 
-__all__ = ["check_feeds", "random_feeds"]
+__all__ = ["check_feeds", "random_feeds", "shape_at_batch"]
 
 
 def random_feeds(inputs: tuple[InputSpec, ...], seed: int) -> dict[str, np.ndarray]:
@@ -39,3 +41,23 @@ def check_feeds(inputs: tuple[InputSpec, ...], feeds: dict[str, np.ndarray]) -> 
                 f"input {spec.name!r} must be {spec.dtype}{list(spec.shape)}, not {given.dtype}{list(given.shape)}",
                 hint="give arrays of the shape and dtype that the file was opened with",
             )
+
+
+def shape_at_batch(path: Path, name: str, declared: tuple[int | None, ...], batch: int) -> tuple[int, ...]:
+    """The shape of input ``name`` of ``path`` at ``batch``, where None stands for a dynamic dimension.
+
+    A file with a fixed batch keeps its own shape at batch 1, and at any batch that is its own. Raises UsageError when
+    its batch is fixed at another value, or when another dimension is dynamic.
+    """
+    if None in declared[1:]:
+        raise UsageError(
+            f"input {name!r} of {path} has a dynamic dimension {declared.index(None, 1)}",
+            hint="only the batch may be dynamic: export the model with fixed sizes elsewhere",
+        )
+    shape = tuple(batch if size is None else size for size in declared)
+    if batch != 1 and (not shape or shape[0] != batch):
+        raise UsageError(
+            f"input {name!r} of {path} has the fixed shape {list(shape)}, which is not batch {batch}",
+            hint="ask for the batch that the file has, or export it at the batch you need",
+        )
+    return shape

@@ -9,6 +9,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from deployprune.errors import UsageError
+from deployprune.export.executorch import export_executorch
+from deployprune.export.litert import export_litert
 from deployprune.export.openvino import export_openvino
 
 __all__ = ["FORMATS", "Format", "Material", "format_of", "get_format"]
@@ -28,7 +30,8 @@ class Material:
 class Format:
     """One format. ``side`` is the suffix of the file that belongs to the main one; both follow the same stem.
 
-    ``fixed_batch`` says that its files run at the batch they were written with, and no other.
+    ``fixed_batch`` says that its files run at the batch they were written with, and no other; ``from_onnx`` that it is
+    written from the ONNX file alone.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Format:
     write: Callable[[Material, Path], None]
     side: str | None = None
     fixed_batch: bool = False
+    from_onnx: bool = False
 
     def path(self, stem: Path) -> Path:
         """The main file of ``stem``."""
@@ -53,6 +57,14 @@ def _write_openvino(material: Material, path: Path) -> None:
     export_openvino(material.onnx, path)
 
 
+def _write_litert(material: Material, path: Path) -> None:
+    export_litert(material.module, material.examples, path, input_names=material.input_names)
+
+
+def _write_executorch(material: Material, path: Path) -> None:
+    export_executorch(material.module, material.examples, path, input_names=material.input_names)
+
+
 def _keep_onnx(material: Material, path: Path) -> None:
     if material.onnx != path:
         raise UsageError(f"the ONNX file is {material.onnx}, not {path}")
@@ -61,8 +73,10 @@ def _keep_onnx(material: Material, path: Path) -> None:
 FORMATS = {
     found.name: found
     for found in (
-        Format(name="onnx", suffix=".onnx", side=".onnx.data", write=_keep_onnx),
-        Format(name="openvino", suffix=".xml", side=".bin", write=_write_openvino),
+        Format(name="onnx", suffix=".onnx", side=".onnx.data", write=_keep_onnx, from_onnx=True),
+        Format(name="openvino", suffix=".xml", side=".bin", write=_write_openvino, from_onnx=True),
+        Format(name="litert", suffix=".tflite", write=_write_litert, fixed_batch=True),
+        Format(name="executorch", suffix=".pte", write=_write_executorch, fixed_batch=True),
     )
 }
 

@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import OutputKind, TensorArgument
 
 from deployprune.errors import ExportError, UsageError
+from deployprune.export.causes import first_cause
 from deployprune.export.denormals import flush_denormals
 from deployprune.export.reference import evaluation_copy, named_outputs
 from deployprune.export.simplify import canonicalize, has_dynamic_batch, simplify_onnx
@@ -110,12 +111,12 @@ def _capture(
         try:
             return torch.export.export(module, widened, dynamic_shapes=shapes), ()
         except Exception as error:  # the user's code: a failure that is no matter of the batch comes again below
-            notes = (f"batch fixed at {batch[0]}: {_first_line(error)}",)
+            notes = (f"batch fixed at {batch[0]}: {first_cause(error)}",)
     try:
         return torch.export.export(module, example_inputs), notes
     except Exception as error:
         raise ExportError(
-            f"the model could not be captured for export: {_first_line(error)}",
+            f"the model could not be captured for export: {first_cause(error)}",
             hint="check that the model runs on the example input, and that torch.export.export accepts it",
         ) from error
 
@@ -129,7 +130,7 @@ def _translate(
         )
     except Exception as error:
         raise ExportError(
-            f"the model could not be translated to ONNX: {_first_line(error)}",
+            f"the model could not be translated to ONNX: {first_cause(error)}",
             hint="an operation without an ONNX form must be rewritten in the model",
         ) from error
     if exported is None:
@@ -164,21 +165,12 @@ def _write(model: onnx.ModelProto, path: Path, *, large: bool) -> None:
         try:
             onnx.checker.check_model(place, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise ExportError(f"{path} would not be a valid ONNX file: {_first_line(error)}") from error
+            raise ExportError(f"{path} would not be a valid ONNX file: {first_cause(error)}") from error
 
 
 def _weight_bytes(program: ExportedProgram) -> int:
     tensors = (tensor for tensor in program.state_dict.values() if isinstance(tensor, Tensor))
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of the error that began a chain: what the exporters wrap around it is advice to their authors."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    lines = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
 
 
 @contextmanager
