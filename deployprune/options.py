@@ -163,6 +163,7 @@ class PruningConfig(_Section, frozen=True):
         Count | None,
         about("widths are multiples of this; default: learned by measuring", flag="--channel-step"),
     ] = None
+    depth: Annotated[bool, about("residual branches may be left out whole")] = False
     rounds: Annotated[int, about("prune in this many rounds with recovery between them", ge=1)] = 1
 
 

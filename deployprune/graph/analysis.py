@@ -9,6 +9,7 @@ from typing import Any
 from torch import fx, nn
 
 from deployprune.errors import ParityError, UnsupportedModelError, UsageError
+from deployprune.graph.branches import Branch, find_branches
 from deployprune.graph.capture import capture
 from deployprune.graph.fitting import Fit, fit_module
 from deployprune.graph.following import unfollowed
@@ -57,14 +58,31 @@ class GraphAnalysis:
         for name in kept:
             if name not in known:
                 raise UsageError(f"no channel group is called {name!r}", hint="list them with `deployprune inspect`")
+        skipped = self._skipped(kept)
         gone: set[int] = set()
         for name, indices in kept.items():
             stay = set(indices)
-            gone.update(atom for index, unit in enumerate(self.units[name]) if index not in stay for atom in unit.atoms)
-        removal = close_removal(self.graph, gone)
+            if stay:
+                units = (unit for index, unit in enumerate(self.units[name]) if index not in stay)
+                gone.update(atom for unit in units for atom in unit.atoms)
+        removal = close_removal(self.graph, gone, skipped)
         if removal is None:
             raise UsageError("this choice of units leaves a tensor without channels", hint="keep at least one unit")
         return removal
+
+    def _skipped(self, kept: Mapping[str, Sequence[int]]) -> tuple[Branch, ...]:
+        """The branches of which no unit stays. Raises UsageError for an empty group that is not such a branch."""
+        empty = {name for name, indices in kept.items() if not indices}
+        of = {group.name: group.branch for group in self.record.groups}
+        names = {of[name] for name in empty if of[name] is not None}
+        for name in empty:
+            rest = sorted(other for other, branch in of.items() if branch == of[name] and other not in empty)
+            if of[name] is None or rest:
+                raise UsageError(
+                    f"no unit of {name!r} would stay" + (f", but some of {', '.join(rest)}" if of[name] else ""),
+                    hint="keep at least one unit; only a residual branch can go, with all of its groups at once",
+                )
+        return tuple(branch for branch in find_branches(self.graph) if branch.name in names) if names else ()
 
     def prune(self, kept: Mapping[str, Sequence[int]], *, trials: int = 2, seed: int = 0) -> PrunedModel:
         """Remove all units but those of ``kept``, and prove the result.
@@ -73,7 +91,7 @@ class GraphAnalysis:
         """
         removal = self.removal(kept)
         pruned = prune_graph(removal)
-        own = not isinstance(self.module, fx.GraphModule)
+        own = not isinstance(self.module, fx.GraphModule) and not removal.skipped
         fit = fit_module(self.module, removal, pruned) if own else Fit(None)
         proof = prove(removal, pruned, fit.module, trials=trials, seed=seed)
         if not proof.relative_difference <= TOLERANCE:

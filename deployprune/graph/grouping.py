@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 import numpy as np
 
 from deployprune.graph.atoms import Atoms
+from deployprune.graph.branches import find_branches, inner_groups
 from deployprune.graph.forms import Forms, layer_costs
 from deployprune.graph.labels import KEEP, Labels
 from deployprune.graph.propagate import LabelledGraph
@@ -59,6 +60,8 @@ def describe(
         if name not in left_out and not _ignored(members[0], name, places, ignore)
     }
     forms = Forms(graph, {name: [unit.atoms for unit in members] for name, members in chosen.items()})
+    atoms = {name: frozenset().union(*(unit.atoms for unit in members)) for name, members in chosen.items()}
+    branches = inner_groups(graph, find_branches(graph), atoms)
     layers = layer_costs(graph, forms)
     sizes = {name: len(members) for name, members in chosen.items()}
     macs = sum(layer.macs(sizes) for layer in layers)
@@ -72,6 +75,7 @@ def describe(
             parameters=_removable(graph, members),
             macs=macs - sum(layer.macs({**sizes, name: 0}) for layer in layers),
             statistics_changing=_changes_statistics(graph.atoms, members),
+            branch=branches.get(name),
         )
         for name, members in chosen.items()
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from deployprune.graph.branches import Branch
 from deployprune.graph.labels import Ids, Labels
 from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.rules.masking import Keep
@@ -18,10 +19,11 @@ __all__ = ["Removal", "close_removal", "kept_parameters"]
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The representatives of all removed atoms of one labelled graph."""
+    """The representatives of all removed atoms of one labelled graph, and the branches that are left out whole."""
 
     graph: LabelledGraph
     removed: Ids
+    skipped: tuple[Branch, ...] = ()
     _known: dict[int, list[Keep]] = field(default_factory=dict, compare=False, repr=False)
 
     def keeps(self, labels: Labels) -> list[Keep]:
@@ -42,11 +44,11 @@ class Removal:
         return [None if stay.all() else torch.from_numpy(np.flatnonzero(stay)) for stay in kept]
 
 
-def close_removal(graph: LabelledGraph, gone: Iterable[int]) -> Removal | None:
+def close_removal(graph: LabelledGraph, gone: Iterable[int], skipped: tuple[Branch, ...] = ()) -> Removal | None:
     """The least legal removal that takes these atoms; None where a tensor would be left empty."""
     atoms = set(gone)
     closed = Constraints(graph.atoms).close(atoms) if atoms else frozenset[int]()
-    return None if closed is None else Removal(graph, np.fromiter(sorted(closed), dtype=np.int64))
+    return None if closed is None else Removal(graph, np.fromiter(sorted(closed), dtype=np.int64), skipped)
 
 
 def kept_parameters(removal: Removal) -> dict[str, dict[int, tuple[int, ...]]]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from deployprune.graph.branches import leave_out
 from deployprune.graph.copying import copy_module
 from deployprune.graph.labels import Labels
 from deployprune.graph.propagate import LabelledGraph, bind
@@ -31,6 +32,7 @@ def prune_graph(removal: Removal) -> fx.GraphModule:
     for node in list(module.graph.nodes):
         if node.op == "call_function" and node.name in nodes:
             _rewrite(module, node, nodes[node.name], removal)
+    leave_out(module, removal.skipped)
     module.graph.eliminate_dead_code()
     module.recompile()
     return module

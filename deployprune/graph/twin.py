@@ -24,9 +24,12 @@ class MaskedTwin(fx.Interpreter):
     def __init__(self, dense: fx.GraphModule, removal: Removal) -> None:
         super().__init__(dense)
         self._removal = removal
+        self._trunks = {branch.addition: branch.trunk for branch in removal.skipped}
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one node as its rule says that its masked twin runs."""
+        """Run one node as its rule says that its masked twin runs; an addition without its branch is its trunk."""
+        if n.name in self._trunks:
+            return next(self.env[source] for source in n.all_input_nodes if source.name == self._trunks[n.name])
         rule = rule_for(n.target) if n.op == "call_function" else None
         if rule is None:
             return super().run_node(n)

@@ -93,6 +93,7 @@ class Workbench:
                 group,
                 minimum=max(1, round(settings.min_width * group.size)),
                 step=max(1, (settings.step or 1) // group.channels_per_unit),
+                branch=group.branch if settings.depth else None,
             )
             for group in self.analysis.record.groups
         )

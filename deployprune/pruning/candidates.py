@@ -14,6 +14,7 @@ from deployprune.records import ChannelGroup
 __all__ = ["Choice", "Region", "candidate_widths", "choices", "kept_units", "loss_at", "lost_share", "nearby_widths"]
 
 _LEAST_SHARE = 1e-6  # of a group's importance: the logarithm's floor
+_LEFT_OUT = 0.05  # of a group's importance: what passes a residual branch that is left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +24,14 @@ class Choice:
     The loss of keeping the share ``s`` of a group's importance ``I`` is ``-I * log(s)``. For small cuts this is the
     additive first-order loss ``I * (1 - s)``. But first-order terms say nothing of removing nearly all units: layers
     stand in series, so that the shares that pass them multiply, and a group squeezed to nothing blocks all the rest.
+    Not so a residual branch: the trunk passes it by. Leaving it out (width 0, with all groups of its ``branch``) costs
+    what keeping 5 % would.
     """
 
     group: str
     widths: tuple[int, ...]
     loss: NDArray[np.float64]
+    branch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,9 @@ def choices(
     """
     total = sum(float(_checked(group, importance).sum()) for group in groups) or 1.0
     return tuple(
-        Choice(group=group.name, widths=widths, loss=loss_at(importance[group.name], widths) / total)
+        Choice(
+            group=group.name, widths=widths, loss=loss_at(importance[group.name], widths) / total, branch=group.branch
+        )
         for group in groups
         for widths in [_menu(group, max_candidates, channel_step, region)]
     )
@@ -80,16 +86,19 @@ def nearby_widths(group: ChannelGroup, count: int, channel_step: int, region: Re
     halved = (channel_step >> power for power in range(channel_step.bit_length()))
     steps = [group.aligned_step(step) for step in halved if step >= min(region.finest, channel_step)]
     centre, bound = region.centre[group.name], max(region.reach * group.size, steps[-1])
+    if centre == 0:
+        return (0,)
     chosen = {centre}
     for step in dict.fromkeys(steps):
-        near = [width for width in _legal(group, step) if 0 < abs(width - centre) <= bound]
+        near = [width for width in _legal(group, step) if width and 0 < abs(width - centre) <= bound]
         chosen.update(sorted(near, key=lambda width: abs(width - centre))[: max(2, count // len(steps))])
     return tuple(sorted(chosen))
 
 
 def _legal(group: ChannelGroup, step: int) -> list[int]:
     lowest = min(group.size, -(-max(group.minimum, 1) // step) * step)
-    return sorted({*range(lowest, group.size, step), group.size})
+    none = {0} if group.branch else set[int]()
+    return sorted({*none, *range(lowest, group.size, step), group.size})
 
 
 def thin(widths: Sequence[int], count: int) -> tuple[int, ...]:
@@ -113,12 +122,12 @@ def lost_share(importance: Mapping[str, NDArray[np.float64]], kept: Mapping[str,
 
 
 def loss_at(importance: NDArray[np.float64], widths: Sequence[int]) -> NDArray[np.float64]:
-    """``-I * log(s)`` at each of the widths, with ``I`` the group's importance (see :class:`Choice`)."""
+    """``-I * log(s)`` at each of the widths, with ``I`` the group's importance (see :class:`Choice`, for 0 too)."""
     values = np.sort(np.asarray(importance, dtype=np.float64))[::-1]
     whole = float(values.sum())
     if whole <= 0.0:
         return np.zeros(len(widths))
-    shares = np.cumsum(values)[np.array(widths) - 1] / whole
+    shares = np.concatenate([[_LEFT_OUT * whole], np.cumsum(values)])[np.array(widths)] / whole
     return np.asarray(-whole * np.log(np.clip(shares, _LEAST_SHARE, 1.0)), dtype=np.float64)
 
 

@@ -41,7 +41,7 @@ def polish(
     """Better widths near ``widths``: first nearer to the limits, then of less loss, and none of ``avoid``.
 
     Tries to move one group to a neighbouring candidate, or one wider and another narrower, and takes the best until
-    nothing helps.
+    nothing helps. Which branches are left out is not touched: their groups would have to move together.
     """
     here = dict(widths)
     search = _Search(choices, limits, avoid)
@@ -97,7 +97,7 @@ class _Search:
         for choice in self._choices:
             index = choice.widths.index(here[choice.group])
             for other in (index - 1, index + 1):
-                if 0 <= other < len(choice.widths):
+                if 0 <= other < len(choice.widths) and choice.widths[other] and choice.widths[index]:
                     yield {choice.group: choice.widths[other]}, float(choice.loss[other] - choice.loss[index])
 
     def _changes(self, here: dict[str, int], moves: Moves) -> list[float]:

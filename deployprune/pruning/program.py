@@ -44,6 +44,7 @@ def solve(
     for columns in binaries.values():
         program.constrain([(columns, np.ones(len(columns)))], 1.0, 1.0)
     _forbid(program, binaries, choices, avoid)
+    _tie_branches(program, binaries, choices)
     pairs = dict.fromkeys(pair for tables, _, _ in targets for pair in tables.pairs)
     joint = {pair: _pair(program, binaries[pair[0]], binaries[pair[1]]) for pair in pairs}
     for tables, low, high in targets:
@@ -72,6 +73,17 @@ def _forbid(
         if all(widths[choice.group] in choice.widths for choice in choices):
             columns = [binaries[choice.group][choice.widths.index(widths[choice.group])] for choice in choices]
             program.constrain([(np.array(columns), np.ones(len(columns)))], 0.0, len(columns) - 1.0)
+
+
+def _tie_branches(program: LinearProgram, binaries: Mapping[str, NDArray[np.intp]], choices: Sequence[Choice]) -> None:
+    """A branch is left out with all of its groups, or with none."""
+    first: dict[str, NDArray[np.intp]] = {}
+    for choice in choices:
+        if choice.branch and 0 in choice.widths:
+            column = binaries[choice.group][[choice.widths.index(0)]]
+            other = first.setdefault(choice.branch, column)
+            if other is not column:
+                program.constrain([(column, np.ones(1)), (other, -np.ones(1))], 0.0, 0.0)
 
 
 def _pair(program: LinearProgram, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:

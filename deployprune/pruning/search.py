@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,10 +84,15 @@ def _loss(widths: dict[str, int], menu: Sequence[Choice]) -> float:
 def _start(menu: Sequence[Choice], limits: Sequence[Limit]) -> dict[str, int]:
     """All groups scaled alike: the widest such widths within the upper limits, or the narrowest of all."""
     for share in np.linspace(1.0, 0.0, 41):
-        widths = {choice.group: _nearest(choice.widths, share * choice.widths[-1]) for choice in menu}
+        widths = {choice.group: _nearest(_present(choice.widths), share * choice.widths[-1]) for choice in menu}
         if all(limit.model.predict_ms(widths) <= limit.high for limit in limits):
             break
     return widths
+
+
+def _present(widths: Sequence[int]) -> Sequence[int]:
+    """The widths with which a group is there at all, where there are any."""
+    return [width for width in widths if width] or widths
 
 
 def _nearest(widths: Sequence[int], wanted: float) -> int:
@@ -109,4 +114,4 @@ def _affordable(menu: Sequence[Choice], limits: Sequence[Limit]) -> tuple[Choice
 def _thinned(choice: Choice, count: int) -> Choice:
     widths = thin(choice.widths, count)
     loss = np.array([choice.loss[choice.widths.index(width)] for width in widths])
-    return Choice(group=choice.group, widths=widths, loss=loss)
+    return replace(choice, widths=widths, loss=loss)

@@ -22,7 +22,9 @@ class ChannelGroup:
 
     ``units[i]`` maps ``parameter -> {dim: indices}``: what unit ``i`` takes away.  ``kind`` is ``channel``, ``head``,
     ``head dimension``, ``group`` or another of the field's words. ``statistics_changing`` says that a normalisation
-    reduces over the units, so that removing one changes the statistics of the rest.
+    reduces over the units, so that removing one changes the statistics of the rest. ``branch`` names the residual
+    branch that the group lives in, if it lives nowhere else: at width 0, which all groups of a branch have together,
+    the branch is left out whole.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ChannelGroup:
     minimum: int = 1
     step: int = 1
     statistics_changing: bool = False
+    branch: str | None = None
 
     @property
     def channels_per_unit(self) -> int:

@@ -32,10 +32,19 @@ class Model:
         return self.constant_ms + sum(node.cost_ms(widths) for node in self.nodes)
 
 
-def group(name: str, size: int, minimum: int = 1, step: int = 1) -> ChannelGroup:
+def group(name: str, size: int, minimum: int = 1, step: int = 1, branch: str | None = None) -> ChannelGroup:
     units = tuple({"w": {0: (i,)}} for i in range(size))
     return ChannelGroup(
-        name=name, kind="channel", size=size, axes=(), units=units, parameters=0, macs=0, minimum=minimum, step=step
+        name=name,
+        kind="channel",
+        size=size,
+        axes=(),
+        units=units,
+        parameters=0,
+        macs=0,
+        minimum=minimum,
+        step=step,
+        branch=branch,
     )
 
 
@@ -45,6 +54,8 @@ def conv(name: str, sources: Sequence[str], result: str, rate: float, *, step: i
     def law(widths: dict[str, int]) -> float:
         source = math.ceil(sum(widths[s] for s in sources) / step) * step if sources else 3
         written = math.ceil(widths[result] / step) * step
+        if not all(widths.values()):
+            return 0.0
         return 0.002 + rate * source * written + rate * 5 * written
 
     return Node(name, tuple(dict.fromkeys((*sources, result))), law)
@@ -88,7 +99,8 @@ def loss_of(widths: Mapping[str, int], groups: Sequence[ChannelGroup], importanc
     loss = 0.0
     for g in groups:
         values = np.sort(importance[g.name])[::-1]
-        loss -= float(values.sum()) / total * math.log(values[: widths[g.name]].sum() / values.sum())
+        share = values[: widths[g.name]].sum() / values.sum() if widths[g.name] else 0.05
+        loss -= float(values.sum()) / total * math.log(share)
     return loss
 
 
@@ -107,7 +119,10 @@ def brute_force(
     def feasible() -> Iterator[dict[str, int]]:
         for combination in itertools.product(*(choice.widths for choice in menu)):
             widths = {choice.group: width for choice, width in zip(menu, combination, strict=True)}
-            if all(low <= models[key].predict_ms(widths) <= high for key, (low, high) in limits.items()):
+            empty = {(g.branch, widths[g.name] == 0) for g in groups if g.branch}
+            if len(empty) == len({branch for branch, _ in empty}) and all(
+                low <= models[key].predict_ms(widths) <= high for key, (low, high) in limits.items()
+            ):
                 yield widths
 
     return min((loss_of(widths, groups, importance) for widths in feasible()), default=math.inf)

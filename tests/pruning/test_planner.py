@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from made_up_models import Model, Node, attention, brute_force, chain, dense_block, group, importances, loss_of
+from made_up_models import Model, Node, attention, brute_force, chain, conv, dense_block, group, importances, loss_of
 
 from deployprune.errors import UnsupportedModelError, UsageError
 from deployprune.pruning.planner import floor_ms, plan_widths
@@ -194,3 +194,33 @@ def test_refuses_importances_that_are_none(bad: np.ndarray) -> None:
     model = chain(SMALL)
     with pytest.raises(UsageError, match="'a'"):
         plan_widths(SMALL, {**importances(SMALL), "a": bad}, {"x": model}, {"x": (0.0, 1.0)})
+
+
+RESIDUAL = [group("trunk", 32), group("a1", 32, branch="a"), group("a2", 32, branch="a"), group("b", 64, branch="b")]
+
+
+def residual(seed: int) -> Model:
+    rates = np.random.default_rng(seed).uniform(1e-5, 1e-4, 6)
+    ways = [("trunk", "a1"), ("a1", "a2"), ("a2", "trunk"), ("trunk", "b"), ("b", "trunk"), ("trunk", "trunk")]
+    return Model(tuple(conv(f"{x}-{y}", [x], y, float(rate)) for (x, y), rate in zip(ways, rates, strict=True)))
+
+
+@pytest.mark.parametrize("share", [0.8, 0.5, 0.3, 0.25])
+@pytest.mark.parametrize("seed", range(3))
+def test_leaves_whole_branches_out_where_that_is_best(share: float, seed: int) -> None:
+    model, importance = residual(seed), importances(RESIDUAL, seed)
+    limits = {"x": (0.0, share * dense_ms(model, RESIDUAL))}
+    plan = plan_widths(RESIDUAL, importance, {"x": model}, limits, channel_step=8, max_candidates=5)
+    best = brute_force(RESIDUAL, importance, {"x": model}, limits, channel_step=8, max_candidates=5)
+    assert loss_of(plan.widths, RESIDUAL, importance) == pytest.approx(best, rel=1e-6)
+    assert (plan.widths["a1"] == 0) == (plan.widths["a2"] == 0)
+    assert all(plan.kept[name] == () for name, width in plan.widths.items() if width == 0)
+
+
+def test_a_branch_goes_when_it_matters_little() -> None:
+    model, importance = residual(0), importances(RESIDUAL)
+    importance["b"] *= 1e-4
+    limits = {"x": (0.0, 0.3 * dense_ms(model, RESIDUAL))}
+    plan = plan_widths(RESIDUAL, importance, {"x": model}, limits, channel_step=8)
+    assert plan.widths["b"] == 0
+    assert floor_ms(RESIDUAL, {"x": model}, channel_step=8)["x"] < 0.25 * dense_ms(model, RESIDUAL)
