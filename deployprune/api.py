@@ -21,8 +21,9 @@ from deployprune.graph.shrink import patch
 from deployprune.graph.surgery import slice_parameters
 from deployprune.pipeline import crew, doors
 from deployprune.pipeline.exporting import write_formats
-from deployprune.pipeline.tables import measure_table, variant_files
+from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.targets import target_key
+from deployprune.pipeline.variants import variant_files
 from deployprune.pipeline.weights import read_weights
 from deployprune.pipeline.workbench import Workbench
 from deployprune.processes import is_assistant
@@ -203,6 +204,7 @@ def load_pruned(run: str | Path, *, trust_pickle: bool = False) -> nn.Module:
         patch(module, record.attributes)
     else:
         bench = Workbench(directory.config, SilentObserver())
-        module = bench.analysis.rebuild(directory.read(PLAN).kept, record.product)
+        kept = directory.read(PLAN).kept
+        module = bench.analysis.rebuild(kept, record.product, record.attributes, record.grafted)
     read_weights(module, directory.path("weights/recovered.safetensors"))
     return module.eval()

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import fx, nn
 
 from deployprune.errors import ParityError, UnsupportedModelError, UsageError
 from deployprune.graph.branches import Branch, find_branches
+from deployprune.graph.calls import Calls, find_calls
 from deployprune.graph.capture import capture
-from deployprune.graph.fitting import Fit, fit_module
+from deployprune.graph.fitting import fit_module, refit
 from deployprune.graph.following import unfollowed
 from deployprune.graph.grouping import GroupedUnits, describe, group_units
 from deployprune.graph.proof import TOLERANCE, prove
 from deployprune.graph.propagate import LabelledGraph, propagate
 from deployprune.graph.removal import Removal, close_removal, kept_parameters
-from deployprune.graph.shrink import Attributes, has_tensor
+from deployprune.graph.shrink import Attributes, has_tensor, shrink
 from deployprune.graph.surgery import prune_graph
 from deployprune.records import Analysis, Proof
 
@@ -28,9 +29,10 @@ __all__ = ["GraphAnalysis", "PrunedModel", "analyze"]
 class PrunedModel:
     """A pruned model and why it may be trusted.
 
-    ``module`` is callable like the original: the user's own class where it could be shrunk, else the captured graph
-    (``proof.product`` says which). ``kept`` is ``{parameter name: {dim: kept indices}}``, ``widths`` the units left per
-    group, ``attributes`` the sizes that were changed on the user's modules.
+    ``module`` is callable like the original: the user's own class where it could be shrunk (some of its modules may be
+    grafts), else the captured graph; ``proof.product`` says which. ``kept`` is
+    ``{parameter name: {dim: kept indices}}``, ``widths`` the units left per group, ``attributes`` the sizes that were
+    changed on the user's modules.
     """
 
     module: nn.Module
@@ -47,6 +49,7 @@ class GraphAnalysis:
     module: nn.Module
     graph: LabelledGraph
     units: GroupedUnits
+    calls: Calls
     record: Analysis
 
     def removal(self, kept: Mapping[str, Sequence[int]]) -> Removal:
@@ -91,8 +94,7 @@ class GraphAnalysis:
         """
         removal = self.removal(kept)
         pruned = prune_graph(removal)
-        own = not isinstance(self.module, fx.GraphModule) and not removal.skipped
-        fit = fit_module(self.module, removal, pruned) if own else Fit(None)
+        fit = fit_module(self.module, removal, pruned, self.calls)
         proof = prove(removal, pruned, fit.module, trials=trials, seed=seed)
         if not proof.relative_difference <= TOLERANCE:
             raise ParityError(
@@ -108,18 +110,26 @@ class GraphAnalysis:
             kept={name: dims for name, dims in kept_parameters(removal).items() if has_tensor(product, name)},
             attributes=fit.attributes,
             widths=widths,
-            proof=proof,
+            proof=replace(proof, product=fit.product, grafted=fit.grafted),
         )
 
-    def rebuild(self, kept: Mapping[str, Sequence[int]], product: str) -> nn.Module:
+    def rebuild(
+        self,
+        kept: Mapping[str, Sequence[int]],
+        product: str,
+        attributes: Attributes | None = None,
+        grafted: Sequence[str] = (),
+    ) -> nn.Module:
         """The pruned model again, without proof: for loading weights that were saved from a proven one.
 
-        ``product`` is what the proof's record says, ``eager`` or ``graph``.
+        ``product``, ``attributes`` and ``grafted`` are what :meth:`prune` found, and its records hold.
         """
         removal = self.removal(kept)
         pruned = prune_graph(removal)
-        module = fit_module(self.module, removal, pruned).module if product == "eager" else None
-        return pruned if module is None else module
+        if product == "graph":
+            return pruned
+        small, stock = shrink(self.module, removal, pruned)
+        return refit(small, attributes or stock, grafted, pruned, self.calls)
 
     def prune_shapes(self, kept: Mapping[str, Sequence[int]]) -> fx.GraphModule:
         """The pruned graph alone, without proof: for timing a variant, never for shipping."""
@@ -134,7 +144,8 @@ def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str]
     graph = propagate(capture(module, inputs))
     units = group_units(graph)
     record = describe(graph, units, ignore=ignore)
-    left_out = unfollowed(module, graph, units, record.groups)
+    calls = Calls() if isinstance(module, fx.GraphModule) else find_calls(module, graph.captured)
+    left_out = unfollowed(module, graph, units, record.groups, calls) if calls.first else set()
     if left_out:
         record = describe(graph, units, ignore=ignore, left_out=left_out)
     if not record.groups:
@@ -143,4 +154,4 @@ def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str]
             "nothing in this model can be pruned" + (f": frozen by {reasons}" if reasons else ""),
             hint="`deployprune inspect` lists what is frozen and why",
         )
-    return GraphAnalysis(module, graph, units, record)
+    return GraphAnalysis(module, graph, units, calls, record)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from torch import fx, nn
+from torch import nn
 
+from deployprune.graph.calls import Calls
 from deployprune.graph.fitting import Fit, fit_module
 from deployprune.graph.grouping import GroupedUnits
 from deployprune.graph.propagate import LabelledGraph
@@ -23,39 +24,44 @@ __all__ = ["unfollowed"]
 
 _ENOUGH = 0.9  # of what all groups could take, for giving up the rest
 _ROUNDS = 6
+_NEVER = 10**9  # grafts, for what does not fit even with grafts
 _SHARES = (0.6, 0.8, 0.7)  # kept of one group and the next, so that no two shrink alike
 
 
 def unfollowed(
-    module: nn.Module, graph: LabelledGraph, units: GroupedUnits, groups: Collection[ChannelGroup]
+    module: nn.Module,
+    graph: LabelledGraph,
+    units: GroupedUnits,
+    groups: Collection[ChannelGroup],
+    calls: Calls,
 ) -> set[str]:
-    """The names of groups that the module cannot follow, while it can follow all others."""
-    if isinstance(module, fx.GraphModule):
-        return set()
+    """The names of groups without which the module's own code follows best: most of all, without any graft."""
     dropped: set[str] = set()
+    best, fewest = dropped, _NEVER
     least = _ENOUGH * _freedom(groups, _covered(groups))
     for _ in range(_ROUNDS):
         rest = [group for group in groups if group.name not in dropped]
         if not rest or _freedom(rest, set()) < least:
-            return set()
-        fit = _fit(module, graph, [units[group.name] for group in rest])
-        if fit is None or fit.module is not None:
-            return dropped
-        culprits = _culprits(module, rest, fit.stuck)
+            break
+        fit = _fit(module, graph, [units[group.name] for group in rest], calls)
+        stuck = _NEVER if fit is None or fit.module is None else len(fit.grafted)
+        if stuck < fewest:
+            best, fewest = dropped, stuck
+        culprits = _culprits(module, rest, fit.grafted) if fit is not None and stuck else set()
         if not culprits:
-            return set()
-        dropped |= culprits
-    return set()
+            break
+        dropped = dropped | culprits
+    return best
 
 
-def _culprits(module: nn.Module, groups: Sequence[ChannelGroup], stuck: str | None) -> set[str]:
+def _culprits(module: nn.Module, groups: Sequence[ChannelGroup], stuck: Collection[str]) -> set[str]:
     """Head dimensions first; then what lives in modules like the one that got stuck and in their parents alone."""
     dims = {group.name for group in groups if group.kind == "head dimension"}
     covered = _covered(groups)
     if covered or dims or not stuck:
         return covered or dims
-    kind = type(module.get_submodule(stuck))
-    alike = [path for path, part in module.named_modules() if type(part) is kind]
+    kinds = {type(module.get_submodule(path)) for path in stuck}
+    alike = [path for path, part in module.named_modules() if type(part) in kinds]
     local = [group for group in groups if any(_lives_in(group, path) for path in alike)]
     return {group.name for group in local if group.kind != "head"} or {group.name for group in local}
 
@@ -77,11 +83,11 @@ def _freedom(groups: Iterable[ChannelGroup], but: Collection[str]) -> int:
     return sum(group.parameters for group in groups if group.name not in but)
 
 
-def _fit(module: nn.Module, graph: LabelledGraph, units: Sequence[tuple[Unit, ...]]) -> Fit | None:
+def _fit(module: nn.Module, graph: LabelledGraph, units: Sequence[tuple[Unit, ...]], calls: Calls) -> Fit | None:
     """What comes of a shrunk copy of the module on one plan over all these groups."""
     gone: set[int] = set()
     for index, members in enumerate(units):
         kept = max(1, round(len(members) * _SHARES[index % len(_SHARES)]))
         gone.update(atom for unit in members[kept:] for atom in unit.atoms)
     removal = close_removal(graph, gone)
-    return None if removal is None else fit_module(module, removal, prune_graph(removal))
+    return None if removal is None else fit_module(module, removal, prune_graph(removal), calls)

@@ -1,7 +1,7 @@
 """Sizes kept as attributes: which attribute of which module could hold a size that changed, and what it became.
 
-A whole number (or a tuple or list of them) that equals a size of a tensor made inside its module may be that size.
-Nothing here is believed: :mod:`deployprune.graph.fitting` tries, and only equal outputs count.
+A whole number (or a tuple or list of them) that a forward reads, and that equals a size of a tensor made in it, may be
+that size. Nothing here is believed: :mod:`deployprune.graph.fitting` tries, and only equal outputs count.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import fx, nn
 
+from deployprune.graph.calls import Calls
 from deployprune.graph.removal import Removal
 
 __all__ = ["Options", "find_options"]
 
-# {module path: {attribute: the values it may have to get, likeliest first, the present one among them}}
+# {path of a called module: {dotted attribute: the values it may have to get, likeliest first, the present one last}}
 Options = dict[str, dict[str, list[Any]]]
 # {dense size: the sizes it became, in order of appearance}
 Changes = Mapping[int, list[int]]
@@ -26,17 +27,23 @@ Changes = Mapping[int, list[int]]
 _MOST = 6  # values tried for one attribute
 
 
-def find_options(module: nn.Module, removal: Removal) -> Options:
-    """All attributes of all modules that may have to change."""
-    options: Options = {}
-    for path, changes in _changes(removal).items():
-        part = _module_at(module, path)
-        if part is None:
-            continue
-        found = {name: values for name, value in _attributes(part) if len(values := _values(value, changes)) > 1}
-        if found:
-            options[path] = found
+def find_options(module: nn.Module, removal: Removal, calls: Calls) -> Options:
+    """What every called module may have to change, on itself or on modules in it that are never called."""
+    changes = _changes(removal)
+    options: Options = defaultdict(dict)
+    for path, part in module.named_modules():
+        caller = _called(path, calls)
+        for name, value in _attributes(part, calls.read.get(path, frozenset())):
+            values = _values(value, changes[caller])
+            if len(values) > 1:
+                options[caller][f"{path}.{name}" if path else name] = values
     return options
+
+
+def _called(path: str, calls: Calls) -> str:
+    while path and path not in calls.first:
+        path = path.rpartition(".")[0]
+    return path
 
 
 def _changes(removal: Removal) -> dict[str, dict[int, list[int]]]:
@@ -57,19 +64,14 @@ def _paths(node: fx.Node) -> list[str]:
     return [re.sub(r"@\d+", "", str(path)) for path, _ in stack.values()]
 
 
-def _module_at(module: nn.Module, path: str) -> nn.Module | None:
-    try:
-        return module.get_submodule(path)
-    except AttributeError:
-        return None
-
-
-def _attributes(part: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Own attributes of a module that torch does not define, then those of plain objects that it holds."""
+def _attributes(part: nn.Module, read: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Those that are read of a module that is not torch's own, then those of plain objects that it holds."""
     if type(part).__module__.startswith("torch.nn."):
         return
     holders = []
     for name, value in vars(part).items():
+        if name not in read:
+            continue
         if _is_size(value):
             yield name, value
         elif hasattr(value, "__dict__") and not isinstance(value, nn.Module | type) and not name.startswith("_"):
@@ -90,6 +92,5 @@ def _values(value: Any, changes: Changes) -> list[Any]:
     if isinstance(value, int):
         new = [size for size in changes.get(value, ()) if size != value]
         return [*new[: _MOST - 1], value]
-    items = itertools.islice(itertools.product(*(_values(item, changes) for item in value)), _MOST - 1)
-    found = [type(value)(item) for item in items]
-    return found if value in found else [*found, value]
+    items = itertools.islice(itertools.product(*(_values(item, changes) for item in value)), _MOST)
+    return [*(found for item in items if (found := type(value)(item)) != value), value]

@@ -92,7 +92,7 @@ def _restore_batch_norm(graph: fx.Graph) -> None:
             plain = graph.call_function(
                 aten.batch_norm.default, (x, weight, bias, mean, variance, False, momentum, eps, False)
             )
-        plain.meta = {**node.meta, "val": None}
+        plain.meta = {**node.meta, "val": node.meta["val"][0]}
         for user in list(node.users):
             user.replace_all_uses_with(plain)
             graph.erase_node(user)

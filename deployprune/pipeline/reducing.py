@@ -37,7 +37,9 @@ def decide_widths(run: Run, tables: Mapping[str, LatencyTable], goals: Mapping[s
     """The plan whose file was measured to meet ``goals``, the ratios to dense by target key."""
 
     def close(task: Task) -> Plan:
-        plan = close_loop(run.bench, tables, goals, run.importance(), run.dense_paths(), task)
+        plan = close_loop(
+            run.bench, tables, goals, run.importance(), run.dense_paths(), folder=run.directory.root, task=task
+        )
         task.finish(f"{len(plan.trail)} plans timed, {plan.loss:.1%} of the importance goes")
         return plan
 
@@ -56,6 +58,7 @@ def prune(run: Run, plan: Plan) -> None:
             kept=pruned.kept,
             attributes=dict(pruned.attributes),
             product=pruned.proof.product,
+            grafted=pruned.proof.grafted,
             weights_sha256=write_weights(pruned.module, run.path(_PRUNED_WEIGHTS)),
         )
         task.finish(f"proven to {pruned.proof.relative_difference:.1e}, {pruned.proof.product} module")

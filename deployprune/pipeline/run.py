@@ -14,7 +14,7 @@ from torch import nn
 
 from deployprune.config import Config
 from deployprune.pipeline.exporting import artifact_path, export_files
-from deployprune.pipeline.recovering import score_units
+from deployprune.pipeline.scoring import score_units
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.weights import read_weights
 from deployprune.pipeline.workbench import Workbench
@@ -71,8 +71,9 @@ class Run:
 
     def candidate(self) -> nn.Module:
         """The recovered model, from the plan and the weights file."""
-        product = self.directory.read(PRUNED).pruned.product
-        module = self.bench.analysis.rebuild(self.directory.read(PLAN).kept, product)
+        record = self.directory.read(PRUNED).pruned
+        kept = self.directory.read(PLAN).kept
+        module = self.bench.analysis.rebuild(kept, record.product, record.attributes, record.grafted)
         read_weights(module, self.path(RECOVERED_WEIGHTS))
         return module
 

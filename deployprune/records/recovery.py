@@ -15,13 +15,15 @@ class Proof:
     """That the pruned model computes what the dense one computes with the removed units masked.
 
     ``relative_difference`` is the largest over outputs and trials; ``mask_changed_output`` says that the check could
-    have failed; ``product`` is ``eager`` (the user's own module, shrunk) or ``graph`` (the captured program).
+    have failed; ``product`` is ``eager`` (the user's own module, shrunk), ``grafted`` (the same, but that the modules
+    at the paths ``grafted`` run pieces of the captured program) or ``graph`` (the captured program).
     """
 
     relative_difference: float
     mask_changed_output: bool
     product: str
     trials: int
+    grafted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class PrunedRecord:
     kept: dict[str, dict[int, tuple[int, ...]]]
     attributes: dict[str, Any]
     product: str
+    grafted: tuple[str, ...] = ()
     weights_sha256: str | None = None
 
 

@@ -96,8 +96,15 @@ def proof_line(proof: Proof) -> str:
     changed = "" if proof.mask_changed_output else "; but the mask changed no output, so this proves nothing"
     return (
         f"pruned and masked dense model differ by {proof.relative_difference:.1e} relative "
-        f"in {proof.trials} trials ({proof.product} module){changed}"
+        f"in {proof.trials} trials ({product_words(proof)}){changed}"
     )
+
+
+def product_words(proof: Proof) -> str:
+    """What the pruned model is: the user's own module, with how many of its parts as graphs, or the captured graph."""
+    if proof.product != "grafted":
+        return f"{proof.product} module"
+    return f"eager module, {len(proof.grafted)} of its modules as graphs: {', '.join(proof.grafted)}"
 
 
 def recovery_line(view: RunView) -> str | None:
