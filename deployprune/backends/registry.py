@@ -27,6 +27,8 @@ _OURS = (
     EntryPoint("openvino", "deployprune.backends.openvino:OpenVinoBackend", _GROUP),
     EntryPoint("litert", "deployprune.backends.litert:LiteRtBackend", _GROUP),
     EntryPoint("executorch", "deployprune.backends.executorch:ExecuTorchBackend", _GROUP),
+    EntryPoint("ncnn", "deployprune.backends.ncnn:NcnnBackend", _GROUP),
+    EntryPoint("mnn", "deployprune.backends.mnn:MnnBackend", _GROUP),
     EntryPoint("fake", "deployprune.backends.fake:FakeBackend", _GROUP),
 )
 

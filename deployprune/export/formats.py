@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from deployprune.errors import UsageError
 from deployprune.export.executorch import export_executorch
 from deployprune.export.litert import export_litert
+from deployprune.export.mnn import export_mnn
+from deployprune.export.ncnn import export_ncnn
 from deployprune.export.openvino import export_openvino
+from deployprune.records import InputSpec
 
 __all__ = ["FORMATS", "Format", "Material", "format_of", "get_format"]
 
@@ -24,6 +27,13 @@ class Material:
     examples: tuple[Tensor, ...]
     input_names: tuple[str, ...]
     onnx: Path
+
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """The inputs as the examples have them."""
+        return tuple(
+            InputSpec(name=name, shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
+            for name, tensor in zip(self.input_names, self.examples, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,14 @@ def _write_executorch(material: Material, path: Path) -> None:
     export_executorch(material.module, material.examples, path, input_names=material.input_names)
 
 
+def _write_ncnn(material: Material, path: Path) -> None:
+    export_ncnn(material.onnx, material.inputs(), path)
+
+
+def _write_mnn(material: Material, path: Path) -> None:
+    export_mnn(material.onnx, material.inputs(), path)
+
+
 def _keep_onnx(material: Material, path: Path) -> None:
     if material.onnx != path:
         raise UsageError(f"the ONNX file is {material.onnx}, not {path}")
@@ -77,6 +95,10 @@ FORMATS = {
         Format(name="openvino", suffix=".xml", side=".bin", write=_write_openvino, from_onnx=True),
         Format(name="litert", suffix=".tflite", write=_write_litert, fixed_batch=True),
         Format(name="executorch", suffix=".pte", write=_write_executorch, fixed_batch=True),
+        Format(
+            name="ncnn", suffix=".ncnn.param", side=".ncnn.bin", write=_write_ncnn, fixed_batch=True, from_onnx=True
+        ),
+        Format(name="mnn", suffix=".mnn", write=_write_mnn, fixed_batch=True, from_onnx=True),
     )
 }
 

@@ -1,0 +1,74 @@
+"""ncnn's layers timed one by one: a blob is computed when it is asked for, so asking in order times each layer."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from deployprune.backends.ncnn_file import NcnnLayer
+from deployprune.records import NodeTime
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deployprune.backends.ncnn import NcnnSession
+
+__all__ = ["typical_times"]
+
+_WARM_UP = 3
+_AS_IT_IS = 1  # extract a blob in the layout it has; 0 would unpack it, and count that
+_UNPACKED = 0
+Shape = tuple[int, ...]
+
+
+def typical_times(session: NcnnSession, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
+    """The median ms over ``runs`` of every layer that computes, with its logical shapes and weights."""
+    blobs = session.blobs(feeds)
+    layers = [layer for layer in session.net.layers() if layer.type != "Input"]
+    for _ in range(_WARM_UP):
+        _time_layers(session, blobs, layers)
+    samples = defaultdict(list)
+    for _ in range(runs):
+        for name, ms in _time_layers(session, blobs, layers).items():
+            samples[name].append(ms)
+    shapes = _shapes(session, blobs)
+    written = {layer.name: layer for layer in session.file.layers}
+    return tuple(_node(layer, median(samples[layer.name]), shapes, written[layer.name]) for layer in layers)
+
+
+def _time_layers(session: NcnnSession, blobs: list[Any], layers: list[Any]) -> dict[str, float]:
+    """Milliseconds by layer. What is extracted is dropped at once, as in-place layers copy what others hold."""
+    extractor = session.extractor(blobs)
+    took = {}
+    for layer in layers:
+        start = time.perf_counter_ns()
+        for top in layer.tops:
+            extractor.extract(top, _AS_IT_IS)
+        took[layer.name] = (time.perf_counter_ns() - start) / 1e6
+    return took
+
+
+def _shapes(session: NcnnSession, blobs: list[Any]) -> dict[int, Shape]:
+    """(batch, channels, ...) of every blob by its number."""
+    extractor = session.extractor(blobs)
+    numbers = [top for layer in session.net.layers() for top in layer.tops]
+    return {number: _shape(extractor.extract(number, _UNPACKED)[1]) for number in numbers}
+
+
+def _shape(blob: Any) -> Shape:
+    sizes = {1: (blob.w,), 2: (blob.h, blob.w), 3: (blob.c, blob.h, blob.w), 4: (blob.c, blob.d, blob.h, blob.w)}
+    return (blob.n, *sizes.get(blob.dims, ()))
+
+
+def _node(layer: Any, ms: float, shapes: dict[int, Shape], written: NcnnLayer) -> NodeTime:
+    weight = written.weight_shape()
+    operands = [shapes[number] for number in layer.bottoms]
+    return NodeTime(
+        name=layer.name,
+        kind=layer.type,
+        ms=ms,
+        inputs=(*operands, *(() if weight is None else (weight,))),
+        outputs=tuple(shapes[number] for number in layer.tops),
+    )
