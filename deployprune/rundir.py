@@ -26,7 +26,7 @@ from deployprune.provenance import hash_inputs, require_same
 from deployprune.records import LatencyTable
 from deployprune.steps import ANALYSIS, Step, find_step, table_step
 
-__all__ = ["RunDirectory"]
+__all__ = ["RunDirectory", "name_run"]
 
 T = TypeVar("T")
 CONFIG_FILE = "config.yaml"
@@ -48,13 +48,11 @@ class RunDirectory:
         self._is_new = is_new
 
     @classmethod
-    def create(cls, folder: Path, config: Config) -> Self:
-        """Make a new run ``<model>-<date>-<hash of the configuration>`` in ``folder``."""
-        text = dump_config(config).encode()
-        date = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        root = make_new_folder(folder, f"{_model_name(config)}-{date}-{sha256_bytes(text)[:6]}")
+    def create(cls, folder: Path, config: Config, *, name: str | None = None) -> Self:
+        """Make a new run in ``folder``, called ``name`` or what :func:`name_run` says."""
+        root = make_new_folder(folder, name or name_run(config))
         lock = Lock(root)
-        write_atomic(root / CONFIG_FILE, text)
+        write_atomic(root / CONFIG_FILE, dump_config(config).encode())
         return cls(root, config, lock, is_new=True)
 
     @classmethod
@@ -104,10 +102,13 @@ class RunDirectory:
         """The step's record, or None where the step has not ended."""
         return self.read(step) if self.has(step) else None
 
+    def table_files(self) -> list[Path]:
+        """The files of the latency tables that are there."""
+        return sorted(self.root.glob(f"{table_step('').name}*.json"))
+
     def tables(self) -> dict[str, LatencyTable]:
         """The latency tables that are there, by target key."""
-        prefix = table_step("").name
-        keys = sorted(file.stem.removeprefix(prefix) for file in self.root.glob(f"{prefix}*.json"))
+        keys = (file.stem.removeprefix(table_step("").name) for file in self.table_files())
         return {key: self.read(table_step(key)) for key in keys}
 
     def records(self) -> dict[str, Any]:
@@ -178,6 +179,12 @@ class RunDirectory:
             return (self.root / filename).read_bytes()
         except OSError as error:
             raise RunDirectoryError(f"cannot read {self.root / filename}: {error.strerror}") from error
+
+
+def name_run(config: Config, *kind: str) -> str:
+    """``<model>-<kind>-<date>-<hash of the configuration>``."""
+    date = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return "-".join((_model_name(config), *kind, date, sha256_bytes(dump_config(config).encode())[:6]))
 
 
 def _read_config(root: Path) -> Config:

@@ -32,6 +32,7 @@ def test_every_tool_that_is_named_is_there(name: str) -> None:
 def test_every_command_line_uses_commands_and_flags_that_exist() -> None:
     flags = {setting.flag for setting in config_settings()}
     more = {"--config", "--resume", "--format", "--output", "--json", "--quiet", "--debug", "--slow"}
+    more |= {"--speedups", "--picture"}
     lines = re.findall(r"^deployprune (\w+)(.*)$", README, re.MULTILINE)
     assert lines
     for command, rest in lines:

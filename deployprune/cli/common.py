@@ -6,18 +6,17 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployprune.cli.failures import DEBUG, EXIT_CODES, RUN
+from deployprune.cli.failures import DEBUG, EXIT_CODES, RESUME
 from deployprune.progress import Observer, SilentObserver
 from deployprune.records import Verdict
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from deployprune.rundir import RunDirectory
 
 __all__ = ["Output", "output_options"]
 
@@ -50,10 +49,10 @@ class Output:
 
         Console(file=sys.stdout).print(page())
 
-    def works_in(self, run: RunDirectory) -> None:
-        """Remember the run, so that an interruption can say how to go on, and tell where it is."""
-        click.get_current_context().meta[RUN] = run.root
-        self.observer().message(f"run directory: {run.root}")
+    def works_in(self, root: Path, command: str = "compress") -> None:
+        """Remember the folder, so that an interruption can say how to go on with ``command``, and tell where it is."""
+        click.get_current_context().meta[RESUME] = f"{command} --resume {root}"
+        self.observer().message(f"{'run' if command == 'compress' else command} directory: {root}")
 
     def end(self, verdict: Verdict) -> None:
         """End the command with the verdict's exit code."""

@@ -90,7 +90,7 @@ def _compress(config: Config, run: RunDirectory, output: Output) -> None:
     from deployprune.pipeline import compress
     from deployprune.reporting.terminal import render_terminal
 
-    output.works_in(run)
+    output.works_in(run.root)
     record = compress(config, run=run, observer=output.observer())
     output.show(record, lambda: render_terminal(run))
     output.end(record.verdict)

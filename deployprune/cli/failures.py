@@ -7,21 +7,20 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
 from deployprune.errors import DeployPruneError
 from deployprune.records import Verdict
 
-__all__ = ["DEBUG", "EXIT_CODES", "RUN", "ends_command"]
+__all__ = ["DEBUG", "EXIT_CODES", "RESUME", "ends_command"]
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 5}
 USAGE = 2
 INTERNAL = 70
 INTERRUPTED = 130
 DEBUG = "deployprune.debug"
-RUN = "deployprune.run"
+RESUME = "deployprune.resume"
 
 
 @contextmanager
@@ -56,5 +55,5 @@ def _end(ctx: click.Context, code: int, message: str, hint: str | None) -> None:
 
 
 def _resume_hint(ctx: click.Context) -> str | None:
-    run: Path | None = ctx.meta.get(RUN)
-    return None if run is None else f"go on with: deployprune compress --resume {run}"
+    resume: str | None = ctx.meta.get(RESUME)
+    return None if resume is None else f"go on with: deployprune {resume}"

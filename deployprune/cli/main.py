@@ -14,7 +14,7 @@ from deployprune.cli.failures import ends_command
 
 __all__ = ["cli", "main"]
 
-COMMANDS = ("compress", "profile", "verify", "inspect", "report", "devices", "demo", "completion")
+COMMANDS = ("compress", "sweep", "profile", "verify", "inspect", "report", "devices", "demo", "completion")
 EPILOG = (
     "Exit codes: 0 pass, 1 budget failed, 2 wrong use, configuration or unsafe model, 3 unsupported model or missing "
     "backend, 4 export or parity failed, 5 inconclusive, 70 internal error, 130 interrupted."

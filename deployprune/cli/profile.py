@@ -89,7 +89,7 @@ def _profile_model(output: Output, config: Config, layers: int, pictures: Path |
     if pictures is not None:
         require_pictures()
     with RunDirectory.create(Path(config.output), config) as run:
-        output.works_in(run)
+        output.works_in(run.root)
         tables = profile_model(config, run=run, observer=output.observer())
     for picture in draw_model(tables, pictures) if pictures is not None else ():
         output.observer().message(f"picture: {picture}")

@@ -2,6 +2,7 @@
 
 - ``doors``: what the command line and the Python interface call
 - ``compress``: the order of the steps
+- ``sweep``: several speed-ups, one run each
 - ``run``: what the steps work on, and how each is done once and recorded
 - ``preparing``, ``reducing``, ``concluding``: the steps before anything is decided, to the candidate, to the verdict
 - ``crew``: several processes on one run
@@ -15,7 +16,8 @@
 
 from __future__ import annotations
 
-from deployprune.pipeline.crew import assist
+from deployprune.pipeline.crew import assist, assist_sweep
 from deployprune.pipeline.doors import compress, inspect_model, profile_model, verify_files
+from deployprune.pipeline.sweep import sweep
 
-__all__ = ["assist", "compress", "inspect_model", "profile_model", "verify_files"]
+__all__ = ["assist", "assist_sweep", "compress", "inspect_model", "profile_model", "sweep", "verify_files"]

@@ -25,7 +25,7 @@ from deployprune.rundir import RunDirectory
 from deployprune.steps import PLAN, PRUNED, RECOVERY, UNSTRUCTURED, VERIFICATION, Step
 from deployprune.training.trainer import make_accelerator
 
-__all__ = ["assist", "share_root"]
+__all__ = ["assist", "assist_sweep", "share_root"]
 
 T = TypeVar("T")
 _POLL_S = 0.2
@@ -49,12 +49,22 @@ def assist(*, trust_pickle: bool = False) -> tuple[VerificationRecord, Path]:
     root = share_root(None)
     if root is None:
         raise RunDirectoryError("the main process named no run", hint="start all processes with the same command")
+    directory = _train_in(root, trust_pickle=trust_pickle)
+    return _await(directory, VERIFICATION), root
+
+
+def assist_sweep(*, trust_pickle: bool = False) -> None:
+    """Train along in one run after another, until the main process names no more; a run may end without a verdict."""
+    while (root := share_root(None)) is not None:
+        _comes(_train_in(root, trust_pickle=trust_pickle), VERIFICATION)
+
+
+def _train_in(root: Path, *, trust_pickle: bool) -> RunDirectory:
     directory = RunDirectory.view(root)
     model = msgspec.structs.replace(directory.config.model, trust_pickle=trust_pickle)
     config = msgspec.structs.replace(directory.config, model=model)
-    observer = SilentObserver()
-    _train_along(Run(directory, Workbench(config, observer)))
-    return _await(directory, VERIFICATION), root
+    _train_along(Run(directory, Workbench(config, SilentObserver())))
+    return directory
 
 
 def _train_along(run: Run) -> None:

@@ -12,6 +12,7 @@ from deployprune.records.measurement import Availability, DeviceSurvey, Host, Me
 from deployprune.records.model import AccuracyResult, Artifact, InputSpec, ModelRef, ParityResult
 from deployprune.records.planning import LoopStep, Plan
 from deployprune.records.recovery import Proof, PrunedRecord, TrainingRecord
+from deployprune.records.sweep import SweepPoint, SweepRecord, SweepSide, SweepTarget
 from deployprune.records.verification import Comparison, ModelCard, Verdict, VerificationRecord, Verified
 
 __all__ = [
@@ -41,6 +42,10 @@ __all__ = [
     "Proof",
     "PrunedRecord",
     "Ratio",
+    "SweepPoint",
+    "SweepRecord",
+    "SweepSide",
+    "SweepTarget",
     "Target",
     "TrainingRecord",
     "VariantRun",

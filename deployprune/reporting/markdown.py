@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 
 import jinja2
 
+from deployprune.records import SweepRecord
 from deployprune.reporting import pruning, setup
 from deployprune.reporting.comparison import target_facts
 from deployprune.reporting.headline import headline
+from deployprune.reporting.sweep import sweep_columns, sweep_headline, sweep_rows
 from deployprune.reporting.view import read_view
 from deployprune.rundir import RunDirectory
 
-__all__ = ["render_markdown"]
+__all__ = ["render_markdown", "render_sweep_markdown"]
 
 _BAR_CELLS = 16
 
@@ -28,6 +30,13 @@ def render_markdown(run: RunDirectory) -> str:
         pruning=pruning,
         setup=setup,
     )
+
+
+def render_sweep_markdown(record: SweepRecord) -> str:
+    """What every speed-up of a sweep reached, as a table."""
+    head = sweep_headline(record)
+    lines = [f"# {head.word}: {_cell(head.title)}", "", *(f"- {_cell(line)}" for line in head.lines), ""]
+    return "\n".join((*lines, _table(sweep_rows(record), sweep_columns(record)), ""))
 
 
 def _template() -> jinja2.Template:

@@ -12,15 +12,16 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from deployprune.records import VerificationRecord
+from deployprune.records import SweepRecord, VerificationRecord
 from deployprune.reporting import pruning, setup
 from deployprune.reporting.comparison import TargetFacts, target_facts
 from deployprune.reporting.headline import Headline, headline, verification_headline
 from deployprune.reporting.layout import STYLES, bar, emphasised, grid, section, title
+from deployprune.reporting.sweep import sweep_columns, sweep_headline, sweep_rows
 from deployprune.reporting.view import RunView, read_view
 from deployprune.rundir import RunDirectory
 
-__all__ = ["render_terminal", "render_verification"]
+__all__ = ["render_sweep", "render_terminal", "render_verification"]
 
 MOST_LINES = 8
 MOST_WIDTHS = 24
@@ -36,6 +37,11 @@ def render_verification(record: VerificationRecord, name: str) -> RenderableType
     """The comparison of two files that no run stands behind; ``name`` is the candidate's."""
     head = verification_headline(record, name)
     return Group(_panel(head), *(part for target in record.targets for part in _target(target_facts(target))))
+
+
+def render_sweep(record: SweepRecord) -> RenderableType:
+    """What every speed-up of a sweep reached."""
+    return Group(_panel(sweep_headline(record)), Text(), grid(sweep_rows(record), header=sweep_columns(record)))
 
 
 def _sections(view: RunView) -> Iterator[RenderableType]:

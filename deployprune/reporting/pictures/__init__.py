@@ -1,6 +1,7 @@
-"""Pictures of what was measured, as SVG files: ``files`` writes them, ``style`` is how they all look.
+"""Pictures of what was measured, as SVG or PNG files: ``files`` writes them, ``style`` is how they all look.
 
 - ``staircases``: latency against width, one panel a kind of layer
 - ``throughput``: how near every layer comes to the machine's peak
 - ``layers``: where a model's time goes
+- ``sweep``: accuracy against measured latency
 """

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from deployprune.device.records import DeviceTable
-    from deployprune.records import LatencyTable
+    from deployprune.records import LatencyTable, SweepRecord
 
-__all__ = ["draw_device", "draw_model", "require_pictures"]
+__all__ = ["draw_device", "draw_model", "draw_sweep", "require_pictures"]
+
+_SUFFIXES = (".svg", ".png")
 
 
-def require_pictures() -> None:
-    """Raise UsageError, with the command that installs it, where matplotlib is missing."""
+def require_pictures(path: Path | None = None) -> None:
+    """Raise UsageError where matplotlib is missing, or where ``path`` names no kind of picture that is drawn."""
     if find_spec("matplotlib") is None:
         raise UsageError("pictures need matplotlib, which is not installed", hint="pip install 'deployprune[pictures]'")
+    if path is not None and path.suffix not in _SUFFIXES:
+        raise UsageError(f"{path} names no picture that can be drawn", hint=f"end it in {' or '.join(_SUFFIXES)}")
 
 
 def draw_device(table: DeviceTable, folder: Path) -> Iterator[Path]:
@@ -47,11 +51,19 @@ def draw_model(tables: Mapping[str, LatencyTable], folder: Path) -> Iterator[Pat
             yield _write(folder / f"layers-{key}.svg", partial(draw_layers, table))
 
 
+def draw_sweep(record: SweepRecord, path: Path) -> Path:
+    """Draw what speed costs, as SVG or PNG."""
+    from deployprune.reporting.pictures.sweep import draw_curve
+
+    return _write(path, partial(draw_curve, record))
+
+
 def _write(path: Path, draw: Callable[[], Figure]) -> Path:
     import matplotlib as mpl
 
     content = io.BytesIO()
+    form = path.suffix.removeprefix(".")
     with mpl.rc_context(SETTINGS):
-        draw().savefig(content, format="svg", metadata={"Date": None})
+        draw().savefig(content, format=form, dpi=150, metadata={"Date": None} if form == "svg" else {})
     write_atomic(path, content.getvalue())
     return path
