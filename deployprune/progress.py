@@ -14,7 +14,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-__all__ = ["Observer", "SilentObserver", "Task"]
+__all__ = ["Observer", "Part", "SilentObserver", "Task"]
 
 
 class Task(Protocol):
@@ -27,6 +27,24 @@ class Task(Protocol):
     def finish(self, summary: str) -> None:
         """Give the one line that stays when the step has ended."""
         ...
+
+
+class Part:
+    """A share of a task, from ``start`` to ``stop`` of it (0 to 1), seen as a task of its own called ``title``."""
+
+    def __init__(self, task: Task, start: float, stop: float, title: str = "") -> None:
+        self._task = task
+        self._start = start
+        self._length = stop - start
+        self._title = title
+
+    def update(self, fraction: float, note: str = "") -> None:
+        """Say how much of the part is done."""
+        words = ": ".join(filter(None, (self._title, note)))
+        self._task.update(self._start + fraction * self._length, note=words)
+
+    def finish(self, summary: str) -> None:
+        """Drop the summary: the whole task has one."""
 
 
 class Observer(Protocol):

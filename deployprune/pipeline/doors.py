@@ -88,7 +88,8 @@ def _compare(config: Config, target: Target, paths: Mapping[str, Path], observer
     reference = _reference_ms(config, target, paths["dense"])
     bench = Workbench(_with_inputs_of(paths["dense"], target, config), observer)
     cards = [file_card(bench, role, path, target) for role, path in paths.items()]
-    return judge_target(config, target, paths, cards, reference_ms=reference, goal=goal_ratio(config, target, reference))
+    goal = goal_ratio(config, target, reference)
+    return judge_target(config, target, paths, cards, reference_ms=reference, goal=goal)
 
 
 def _with_inputs_of(path: Path, target: Target, config: Config) -> Config:

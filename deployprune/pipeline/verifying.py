@@ -9,11 +9,12 @@ from pathlib import Path
 from deployprune.backends.registry import device_of
 from deployprune.pipeline.cards import measured_accuracy
 from deployprune.pipeline.exporting import artifact_path
+from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.judging import conclude, judge_target
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
-from deployprune.progress import Task
-from deployprune.records import LatencyTable, ModelCard, ParityResult, Plan, Target, VerificationRecord
+from deployprune.progress import Part, Task
+from deployprune.records import LatencyTable, ModelCard, ParityResult, Plan, Target, VerificationRecord, Verified
 from deployprune.steps import ExportRecord
 
 __all__ = ["Contender", "verify_targets"]
@@ -39,16 +40,28 @@ def verify_targets(
     task: Task,
 ) -> VerificationRecord:
     """Measure all contenders (the first is dense) on every target, and judge the candidate on each."""
-    results = []
-    for index, target in enumerate(bench.targets):
-        task.update(index / len(bench.targets), note=target.backend)
-        paths = {contender.role: artifact_path(contender.export, root, target) for contender in contenders}
-        cards = [_card(bench, contender, target, paths[contender.role], root) for contender in contenders]
-        task.update((index + 0.5) / len(bench.targets), note=f"{target.backend}: timing the files in turns")
+    _ = bench.labelled_data, bench.metric  # found once, before several threads ask for them
+    paths = {
+        target: {contender.role: artifact_path(contender.export, root, target) for contender in contenders}
+        for target in bench.targets
+    }
+
+    def describe(target: Target, part: Task) -> list[ModelCard]:
+        cards = []
+        for index, contender in enumerate(contenders):
+            part.update(index / len(contenders), note=contender.role)
+            cards.append(_card(bench, contender, target, paths[target][contender.role], root))
+        return cards
+
+    def judge(target: Target, part: Task) -> Verified:
+        part.update(0.0, note="timing the files in turns")
         key = target_key(target)
         reference, goal = tables[key].runs[0].total_ms, plan.target_ratio[key]
-        results.append(judge_target(bench.config, target, paths, cards, reference_ms=reference, goal=goal))
-    return conclude(results)
+        return judge_target(bench.config, target, paths[target], cards[target], reference_ms=reference, goal=goal)
+
+    # One after the other: what a card takes to make keeps cores busy that another device's thread may be timed on.
+    cards = on_devices(bench.targets, describe, Part(task, 0.0, 0.5))
+    return conclude(list(on_devices(bench.targets, judge, Part(task, 0.5, 1.0)).values()))
 
 
 def _card(bench: Workbench, contender: Contender, target: Target, path: Path, root: Path) -> ModelCard:

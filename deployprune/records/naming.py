@@ -14,13 +14,11 @@ def label_targets(targets: Iterable[Target]) -> dict[Target, str]:
 
     ``openvino``, or ``openvino · 2 threads`` beside a target of one thread.
     """
-    given = list(dict.fromkeys(targets))
-    parts = [{target: target.backend for target in given}]
-    for texts in (
+    given = dict.fromkeys(targets)
+    telling = (
         {target: target.device for target in given},
         {target: f"{target.threads} thread{'s' if target.threads != 1 else ''}" for target in given},
         {target: target.precision for target in given},
-    ):
-        if len(set(texts.values())) > 1:
-            parts.append(texts)
-    return {target: " · ".join(texts[target] for texts in parts) for target in given}
+    )
+    parts = [texts for texts in telling if len(set(texts.values())) > 1]
+    return {target: " · ".join((target.backend, *(texts[target] for texts in parts))) for target in given}
