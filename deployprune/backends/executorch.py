@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["INPUT_NAMES", "ExecuTorchBackend"]
 
 INPUT_NAMES = "input_names"
-"""The constant method of a ``.pte`` program that gives its inputs' names as a JSON list; programs have positions only."""
+"""The constant method of a ``.pte`` program that gives its inputs' names, as JSON: programs have positions only."""
 
 _HINT = "pip install 'deployprune[executorch]'"
 _METHOD = "forward"
@@ -85,7 +85,7 @@ class ExecuTorchBackend:
         check_target(self, target)
         runtime = _import_runtime()
         _set_threads(runtime, target.threads)
-        with held_stderr() as said:
+        with held_stderr():
             try:
                 program = runtime._load_program(
                     str(path), enable_etdump=trace, program_verification=runtime.Verification.InternalConsistency

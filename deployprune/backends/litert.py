@@ -66,8 +66,7 @@ class LiteRtBackend:
 
         with self.open(path, target) as session:
             check_feeds(session.inputs, feeds)
-            arrays = [feeds[spec.name] for spec in session.inputs]
-        return profile_nodes(path, target.threads, arrays, runs)
+        return profile_nodes(path, target.threads, feeds, runs)
 
 
 def _import_runtime() -> ModuleType:

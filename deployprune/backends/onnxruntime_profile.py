@@ -12,12 +12,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deployprune.backends.onnx_file import GraphNode, static_nodes
+from deployprune.backends.typical import middle_mean
 from deployprune.records import NodeTime
 
-__all__ = ["middle_mean", "read_profile"]
+__all__ = ["read_profile"]
 
 _SUFFIX = "_kernel_time"
 _BLOCKED = "_nchwc"
@@ -45,13 +44,6 @@ def read_profile(profile: Path, model: Path, batch: int, *, skip: int) -> tuple[
         _node_time(name, event, node, middle_mean(times[key][skip:]) / 1e3)
         for name, node, (key, event) in zip(names, nodes, first.items(), strict=True)
     )
-
-
-def middle_mean(values: list[int]) -> float:
-    """The mean of the middle half of ``values``: as deaf to outliers as a quartile, finer than one unit."""
-    ordered = np.sort(np.asarray(values, dtype=float))
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
 
 
 def _match(events: list[dict[str, Any]], nodes: tuple[GraphNode, ...]) -> list[GraphNode | None]:

@@ -16,7 +16,7 @@ __all__ = ["quiet"]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings, log lines below errors, and both output streams while the block runs; errors are raised as ever.
+    """Silence warnings, log lines below errors, and both output streams while the block runs; what is raised is raised.
 
     Whether the file came out right is for parity to say.
     """

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deployprune.backends.feeds import random_feeds
 from deployprune.backends.onnxruntime import OnnxRuntimeBackend
-from deployprune.backends.onnxruntime_profile import middle_mean
+from deployprune.backends.typical import middle_mean
 from deployprune.records import NodeTime, Target
 
 TARGET = Target(backend="onnxruntime")
