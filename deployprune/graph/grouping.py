@@ -33,7 +33,7 @@ def group_units(graph: LabelledGraph) -> GroupedUnits:
     families: dict[tuple[object, ...], list[Unit]] = defaultdict(list)
     units = find_units(constraints, graph.atoms.find(np.array(wanted, dtype=np.int64)).tolist())
     trained = _parameters(graph)
-    for unit, signature in zip(units, signatures(constraints.boxes, units), strict=True):
+    for unit, signature in zip(units, signatures(constraints.tensors, units), strict=True):
         if any(name in trained for atom in unit.atoms for name, _, _ in places.get(atom, ())):
             families[unit.kind, signature].append(unit)
     order = {name: index for index, name in enumerate(graph.parameters)}
@@ -88,6 +88,7 @@ def describe(
         prunable_parameters=_removable(graph, everything),
         macs=macs,
         prunable_macs=macs - sum(layer.macs(dict.fromkeys(sizes, 0)) for layer in layers),
+        weights=tuple(forms.shape(labels) for labels in _parameters(graph).values()),
     )
 
 

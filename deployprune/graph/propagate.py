@@ -57,7 +57,16 @@ def propagate(captured: Captured) -> LabelledGraph:
     graph = LabelledGraph(captured, Atoms())
     with torch.no_grad():
         _Propagator(graph).run(*captured.inputs)
+    _label_other_names(graph)
     return graph
+
+
+def _label_other_names(graph: LabelledGraph) -> None:
+    """A tensor has the same labels under all its names, those that the graph does not use included."""
+    module = graph.captured.module
+    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    known = {id(tensor): graph.parameters[name] for name, tensor in named if name in graph.parameters}
+    graph.parameters.update({name: known[id(tensor)] for name, tensor in named if id(tensor) in known})
 
 
 def bind(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ complete to a row or to a column, both families of units are found.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,10 +32,15 @@ class Unit:
 
 
 class Constraints:
-    """All boxes and blocks of one model over the representatives of its atoms, and the closure under them."""
+    """All boxes and blocks of one model over the representatives of its atoms, and the closure under them.
+
+    A box of one dimension is a ``line``: it only must not run empty.
+    """
 
     def __init__(self, atoms: Atoms) -> None:
-        self.boxes: list[Ids] = _distinct(atoms.find(ids) for ids in atoms.seen)
+        self.tensors: list[Ids] = _distinct(atoms.find(ids) for ids in atoms.seen)
+        self.boxes: list[Ids] = [ids for ids in self.tensors if ids.ndim > 1]
+        self.lines = sorted((frozenset(ids.tolist()) for ids in self.tensors if ids.ndim == 1), key=len)
         self.blocks: list[tuple[int, frozenset[int], str]] = []
         for link in atoms.links:
             parent = int(atoms.find(np.array([link.parent]))[0])
@@ -42,6 +48,7 @@ class Constraints:
             self.blocks.append((parent, children, link.kind))
         self.boxes_of: dict[int, list[int]] = _index(set(box.ravel().tolist()) for box in self.boxes)
         self.blocks_of: dict[int, list[int]] = _index({parent} | children for parent, children, _ in self.blocks)
+        self._gone: Mask = np.zeros(len(atoms), dtype=bool)
 
     def close(self, seed: Iterable[int], prefer: int = 0) -> frozenset[int] | None:
         """The least legal removal that holds ``seed``; None where it would take something that must stay.
@@ -49,32 +56,42 @@ class Constraints:
         ``prefer`` breaks ties between completing to a row (0) or along a later dimension.
         """
         removed = set(seed)
+        try:
+            legal = self._grow(removed, prefer)
+        finally:
+            self._gone[list(removed)] = False
+        return frozenset(removed) if legal and not self._empties(removed) else None
+
+    def _grow(self, removed: set[int], prefer: int) -> bool:
+        """Add to ``removed`` what it drags along; False where that is something which must stay."""
         fresh = set(removed)
         while fresh:
             if KEEP in removed:
-                return None
+                return False
+            self._gone[list(fresh)] = True
             added: set[int] = set()
-            for index in {i for atom in fresh for i in self.blocks_of.get(atom, ())}:
+            for index in _touched(self.blocks_of, fresh):
                 parent, children, _ = self.blocks[index]
                 if parent in removed:
                     added |= children
                 elif children <= removed:
                     added.add(parent)
-            for index in {i for atom in fresh for i in self.boxes_of.get(atom, ())}:
+            for index in _touched(self.boxes_of, fresh):
                 grown = self._complete(self.boxes[index], removed, prefer)
                 if grown is None:
-                    return None
+                    return False
                 added |= grown
             fresh = added - removed
             removed |= fresh
-        return frozenset(removed)
+        return True
+
+    def _empties(self, removed: set[int]) -> bool:
+        return any(line <= removed for line in itertools.takewhile(lambda line: len(line) <= len(removed), self.lines))
 
     def _complete(self, box: Ids, removed: set[int], prefer: int) -> set[int] | None:
-        gone = np.isin(box, np.fromiter(removed, dtype=np.int64))
+        gone = self._gone[box]
         if gone.all():
             return None
-        if box.ndim == 1:
-            return set()
         kept = ~gone
         bands = [np.asarray(kept.any(axis=_others(box, axis))) for axis in range(box.ndim)]
         stray = gone & _outer(bands)
@@ -93,25 +110,30 @@ def find_units(constraints: Constraints, wanted: Iterable[int]) -> list[Unit]:
     found: dict[frozenset[int], Unit] = {}
     done: set[tuple[int, int, int]] = set()
     for atom in sorted(set(wanted) - {KEEP}):
-        for box, axis, seed in _seeds(constraints, atom):
+        for box, axis in _places(constraints, atom):
             if (box, axis, atom) in done:
                 continue
+            seed = _seed(constraints, atom, box, axis)
             closed = constraints.close(seed, prefer=max(axis, 0))
-            if closed is not None:
-                done.update((box, axis, member) for member in closed)
-                found.setdefault(closed, Unit(closed, _kind(constraints, closed)))
+            done.update((box, axis, member) for member in closed or seed)
+            if closed is not None and closed not in found:
+                found[closed] = Unit(closed, _kind(constraints, closed))
     return _minimal(list(found.values()))
 
 
-def _seeds(constraints: Constraints, atom: int) -> list[tuple[int, int, set[int]]]:
-    """The atom itself, or, where it stands in boxes of several dimensions, its slabs along each of these."""
-    seeds = []
-    for index in constraints.boxes_of.get(atom, ()):
-        box = constraints.boxes[index]
-        if box.ndim > 1:
-            for axis, place in enumerate(np.argwhere(box == atom)[0]):
-                seeds.append((index, axis, set(box.take(place, axis=axis).ravel().tolist())))
-    return seeds or [(-1, -1, {atom})]
+def _places(constraints: Constraints, atom: int) -> list[tuple[int, int]]:
+    """The boxes and axes along which an atom can go; (-1, -1) where it stands in lines alone."""
+    boxes = constraints.boxes_of.get(atom, ())
+    return [(index, axis) for index in boxes for axis in range(constraints.boxes[index].ndim)] or [(-1, -1)]
+
+
+def _seed(constraints: Constraints, atom: int, index: int, axis: int) -> set[int]:
+    """The atom's slab along an axis of a box, or the atom itself."""
+    if index < 0:
+        return {atom}
+    box = constraints.boxes[index]
+    place = int(np.argmax(box.ravel() == atom))
+    return set(box.take(np.unravel_index(place, box.shape)[axis], axis=axis).ravel().tolist())
 
 
 def _kind(constraints: Constraints, closed: frozenset[int]) -> str:
@@ -152,6 +174,10 @@ def _outer(bands: list[Mask]) -> Mask:
 def _distinct(arrays: Iterable[Ids]) -> list[Ids]:
     seen = {(array.shape, array.tobytes()): array for array in arrays}
     return list(seen.values())
+
+
+def _touched(index: dict[int, list[int]], atoms: Iterable[int]) -> set[int]:
+    return {position for atom in atoms for position in index.get(atom, ())}
 
 
 def _index(sets: Iterable[set[int] | frozenset[int]]) -> dict[int, list[int]]:
