@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployprune.records import Host
 
-__all__ = ["describe_host", "read_temperature"]
+__all__ = ["describe_host", "overheated", "read_temperature"]
 
 _PACKAGES = ("deployprune", "torch", "onnx", "onnxruntime", "openvino", "numpy")
 _X86 = "avx2 fma avx_vnni avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
@@ -44,6 +44,18 @@ def read_temperature(thermal: Path = _THERMAL) -> float | None:
     """Degrees Celsius of the hottest sensor that Linux shows, or None where none can be read."""
     found = [value for zone in sorted(thermal.glob("thermal_zone*")) if (value := _celsius(zone / "temp")) is not None]
     return max(found, default=None)
+
+
+def overheated(thermal: Path = _THERMAL) -> tuple[float, float] | None:
+    """The temperature of a sensor at which Linux slows the processor down, and that limit; None where all is well."""
+    for trip in sorted(thermal.glob("thermal_zone*/trip_point_*_type")):
+        if trip.read_text().strip() != "passive":
+            continue
+        limit = _celsius(trip.with_name(trip.name.replace("_type", "_temp")))
+        value = _celsius(trip.with_name("temp"))
+        if limit is not None and value is not None and value >= limit:
+            return value, limit
+    return None
 
 
 def _celsius(file: Path) -> float | None:

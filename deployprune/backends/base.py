@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from deployprune.errors import UsageError
 from deployprune.records import Availability, InputSpec, NodeTime, Target
@@ -16,7 +16,7 @@ from deployprune.records import Availability, InputSpec, NodeTime, Target
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Backend", "Session", "check_target", "require_file"]
+__all__ = ["Backend", "Session", "check_target", "require_file", "time_many"]
 
 
 class Session(Protocol):
@@ -51,6 +51,20 @@ class Session(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class _FarSession(Protocol):
+    """A session that is asked from far away: several inferences in one question leave no gaps between them."""
+
+    def time_many(self, count: int) -> list[float]: ...
+
+
+def time_many(session: Session, count: int) -> list[float]:
+    """Milliseconds of each of ``count`` inferences of the bound inputs, back to back."""
+    if isinstance(session, _FarSession):
+        return session.time_many(count)
+    return [session.time_once() for _ in range(count)]
 
 
 class Backend(Protocol):

@@ -45,7 +45,7 @@ class FakeBackend:
 
     def availability(self) -> Availability:
         """Available wherever ONNX Runtime is."""
-        return installed(self.name, "onnxruntime", "pip install onnxruntime")
+        return installed(self.name, "onnxruntime", "pip install onnxruntime onnx", "onnx")
 
     def load(self) -> None:
         """Import ONNX Runtime. Raises BackendUnavailableError when it is not installed."""

@@ -9,9 +9,13 @@ from deployprune.records import Availability
 __all__ = ["installed"]
 
 
-def installed(name: str, distribution: str, hint: str) -> Availability:
-    """The availability of backend ``name``, which needs ``distribution``; ``hint`` is the command that installs it."""
+def installed(name: str, distribution: str, hint: str, *others: str) -> Availability:
+    """The availability of backend ``name``, which needs ``distribution`` and ``others`` beside it.
+
+    ``hint`` is the command that installs them.
+    """
     try:
-        return Availability(name=name, available=True, version=version(distribution))
+        found = [version(needed) for needed in (distribution, *others)]
+        return Availability(name=name, available=True, version=found[0])
     except PackageNotFoundError:
         return Availability(name=name, available=False, hint=hint)

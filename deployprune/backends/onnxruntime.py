@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OnnxRuntimeBackend"]
 
-_HINT = "pip install onnxruntime"
+_HINT = "pip install onnxruntime onnx"
 _ERRORS_ONLY = 3  # severity; warnings about a file's style would land on the user's stderr
 _WARM_UP = 5
 
@@ -41,8 +41,8 @@ class OnnxRuntimeBackend:
     precisions = ("f32",)
 
     def availability(self) -> Availability:
-        """Whether the ``onnxruntime`` distribution is installed."""
-        return installed(self.name, "onnxruntime", _HINT)
+        """Whether the ``onnxruntime`` distribution is installed, and ``onnx``, which reads the shapes of a file."""
+        return installed(self.name, "onnxruntime", _HINT, "onnx")
 
     def load(self) -> None:
         """Import ONNX Runtime, and onnx to read shapes. Raises BackendUnavailableError when it is not installed."""

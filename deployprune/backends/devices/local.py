@@ -8,6 +8,7 @@ from deployprune.backends.base import Backend
 from deployprune.backends.devices.address import LOCAL
 from deployprune.backends.memory import peak_memory_bytes
 from deployprune.backends.registry import available_backends, require_backend
+from deployprune.errors import UsageError
 from deployprune.host import describe_host, read_temperature
 from deployprune.records import DeviceSurvey, Host, Target
 
@@ -18,7 +19,8 @@ class LocalDevice:
     """Backends of this process."""
 
     def __init__(self, url: str = LOCAL) -> None:
-        self._url = url
+        if url != LOCAL:
+            raise UsageError(f"{url!r} is not the address of a device", hint=f"this machine is {LOCAL}")
 
     def backend(self, name: str) -> Backend:
         """The backend ``name``. Raises BackendUnavailableError."""
@@ -35,7 +37,7 @@ class LocalDevice:
     def survey(self) -> DeviceSurvey:
         """This machine and its backends."""
         return DeviceSurvey(
-            device=self._url,
+            device=LOCAL,
             host=describe_host(),
             backends=available_backends(),
             temperature_c=read_temperature(),
