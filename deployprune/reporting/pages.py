@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from deployprune.records import Analysis, Availability, Host, LatencyTable
+from deployprune.records import Analysis, DeviceSurvey, LatencyTable
 from deployprune.reporting import pruning, setup
 from deployprune.reporting.layout import emphasised, grid, section, title
 from deployprune.reporting.wording import NOT_MEASURED, format_share, format_target
@@ -62,18 +62,25 @@ def _slowest(table: LatencyTable, count: int) -> Iterator[RenderableType]:
     yield grid(rows, header=("node", "kind", "time", "share", "output"))
 
 
-def render_devices(backends: Sequence[Availability], host: Host) -> RenderableType:
-    """The backends, installed or not, and the machine."""
-    rows = [
-        (backend.name, "ready" if backend.available else "missing", backend.version or "", backend.hint or "")
-        for backend in backends
-    ]
-    return Group(
-        title("Backends"),
-        grid(rows, header=("name", "state", "version", "install with")),
-        title("This machine"),
-        grid(setup.host_rows(host)),
-    )
+def render_devices(surveys: Sequence[DeviceSurvey]) -> RenderableType:
+    """Every device: its backends, installed or not, and the machine; or why it cannot be reached."""
+    return Group(*(part for survey in surveys for part in _device(survey)))
+
+
+def _device(survey: DeviceSurvey) -> Iterator[RenderableType]:
+    yield title("This machine" if survey.device == "local" else survey.device)
+    if survey.problem is not None:
+        yield grid([("problem", survey.problem), *([("hint", survey.hint)] if survey.hint else [])])
+    if survey.backends:
+        rows = [
+            (backend.name, "ready" if backend.available else "missing", backend.version or "", backend.hint or "")
+            for backend in survey.backends
+        ]
+        yield grid(rows, header=("backend", "state", "version", "install with"))
+        yield Text()
+    warmth = () if survey.temperature_c is None else (("temperature", f"{survey.temperature_c:.0f} °C"),)
+    if rows := (*setup.host_rows(survey.host), *warmth):
+        yield grid(rows)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

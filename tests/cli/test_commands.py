@@ -198,8 +198,9 @@ def test_report_names_a_damaged_record(finished_run: RunDirectory) -> None:
 
 
 def test_devices_lists_every_backend() -> None:
-    listed = json.loads(invoke("devices", "--json").stdout)
+    (listed,) = json.loads(invoke("devices", "--json").stdout)
     names = [backend["name"] for backend in listed["backends"]]
+    assert listed["device"] == "local"
     assert {"onnxruntime", "openvino", "fake"} <= set(names)
     assert listed["host"]["cores"] > 0
     assert all(name in invoke("devices").stdout for name in names)

@@ -137,9 +137,13 @@ def test_latency_tables_list_the_slowest_nodes_first() -> None:
 
 def test_devices_tell_what_installs_a_missing_backend() -> None:
     missing = made_up.r.Availability(name="openvino", available=False, hint="pip install openvino")
-    text = text_of(render_devices([missing], made_up.HOST))
+    board = made_up.r.DeviceSurvey(device="ssh://board", host=made_up.HOST, backends=(missing,), temperature_c=51.4)
+    gone = made_up.r.DeviceSurvey(device="ssh://gone", problem="no route to it", hint="switch it on")
+    text = text_of(render_devices([board, gone]))
     assert "missing" in text
     assert "pip install openvino" in text
+    assert "51 °C" in text
+    assert text.index("ssh://gone") < text.index("no route to it") < text.index("switch it on")
 
 
 @pytest.mark.parametrize("form", FORMATS)
