@@ -14,9 +14,10 @@ from deployprune.backends.base import Backend
 from deployprune.backends.registry import backend_of
 from deployprune.export.formats import get_format
 from deployprune.pipeline.landing import land
-from deployprune.pipeline.tables import bound_session, export_widths, time_nodes
+from deployprune.pipeline.tables import bound_session, time_nodes
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.trials import BAND, Problem, Timed
+from deployprune.pipeline.variants import export_widths
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.measure import compare_until
 from deployprune.progress import Task

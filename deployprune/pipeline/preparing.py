@@ -9,8 +9,9 @@ from deployprune.errors import RunDirectoryError
 from deployprune.host import describe_host
 from deployprune.pipeline.reusing import given_tables
 from deployprune.pipeline.run import Run
-from deployprune.pipeline.tables import Variants, measure_table, variant_files
+from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.targets import target_key
+from deployprune.pipeline.variants import Variants, variant_files
 from deployprune.progress import Task
 from deployprune.records import Analysis, LatencyTable, Target
 from deployprune.steps import ANALYSIS, DENSE, HOST, MODEL, LoadedRecord, table_step

@@ -25,14 +25,18 @@ class DimIndex:
     A size equals its form's, or is that padded to a layout's block: a runtime that keeps channels in blocks of 16
     reports 32 for 24 channels in one variant, and 21 for 21 in another where it left that layout. Of several forms
     that fit, the one that is met exactly most often is taken. Failing that, a form times a constant (flattened images).
+    Without ``paddings`` sizes are taken as they are, such as those in a file.
     """
 
-    def __init__(self, analysis: Analysis, widths: Sequence[dict[str, int]]) -> None:
+    def __init__(
+        self, analysis: Analysis, widths: Sequence[dict[str, int]], paddings: Sequence[int] = _PADDINGS
+    ) -> None:
         shapes = [shape for layer in analysis.layers for shape in (*layer.inputs, layer.output, layer.reduced)]
         forms = dict.fromkeys(form for shape in shapes for form in shape if form.groups)
         single = [DimForm(constant=0, terms=((1.0, (group.name,)),)) for group in analysis.groups]
         self._forms = tuple(dict.fromkeys((*forms, *single)))
         self._sizes = np.array([[form.size(row) for row in widths] for form in self._forms], dtype=np.int64)
+        self._paddings = tuple(paddings)
         self._known: dict[tuple[int, ...], DimForm | None] = {}
 
     def find(self, sizes: Sequence[int]) -> DimForm | None:
@@ -49,7 +53,7 @@ class DimIndex:
             return None
         exact = self._sizes == sizes
         padded = exact.copy()
-        for block in _PADDINGS:
+        for block in self._paddings:
             padded |= -(-self._sizes // block) * block == sizes
         fitting = padded.all(axis=1)
         if fitting.any():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 
-from deployprune.backends.base import Session, time_many
+from deployprune.backends.base import Session
 from deployprune.errors import UsageError
 from deployprune.records import Measurement, Ratio
 from deployprune.stats import bootstrap_ratio, half_width
@@ -25,21 +25,29 @@ Decision = Callable[[dict[str, Ratio]], bool]
 
 
 def measure_interleaved(
-    sessions: Mapping[str, Session], *, rounds: int, warmup: int = _WARM_UP, seed: int = 0, min_round_ms: float = 0.0
+    sessions: Mapping[str, Session],
+    *,
+    rounds: int,
+    warmup: int = _WARM_UP,
+    seed: int = 0,
+    min_round_ms: float = 0.0,
+    budget_s: float = math.inf,
 ) -> dict[str, Measurement]:
     """Per session one sample a round, in ms of one inference; inputs must have been bound.
 
     A sample is the median of as many back-to-back inferences as ``min_round_ms`` holds of the session's own (at least
     one; at least three of a few ms, where one in three may lose its core to another process for a scheduler's slice),
-    after one that is not counted: it brings back what the other sessions pushed out of the caches.
+    after one that is not counted: it brings back what the other sessions pushed out of the caches. After ``budget_s``
+    seconds no further round begins, but for the second.
     Raises UsageError for no sessions, no rounds or a session with nothing bound.
     """
     if not sessions or rounds < 1:
         raise UsageError("nothing to measure: it takes a session and a round", hint="give at least one of each")
+    deadline = time.monotonic() + budget_s
     with _no_collection():
         repeats = _warm_up(sessions, warmup, min_round_ms)
         samples: dict[str, list[float]] = {name: [] for name in sessions}
-        _add_rounds(samples, sessions, repeats, rounds, random.Random(seed), deadline=math.inf)  # noqa: S311
+        _add_rounds(samples, sessions, repeats, rounds, random.Random(seed), deadline)  # noqa: S311
     return {name: Measurement(samples_ms=tuple(values)) for name, values in samples.items()}
 
 
@@ -91,7 +99,7 @@ def _ratio(name: str, samples: dict[str, list[float]], baseline: str, seed: int)
 
 def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) -> dict[str, int]:
     """How many inferences make one sample of each session, by what its warm-up took."""
-    took = {name: median(time_many(session, max(warmup, 1))) for name, session in sessions.items()}
+    took = {name: median(session.time_once() for _ in range(max(warmup, 1))) for name, session in sessions.items()}
     return {
         name: max(_FEWEST if min_round_ms and ms < _SHORT_MS else 1, math.ceil(min_round_ms / ms))
         for name, ms in took.items()
@@ -117,7 +125,8 @@ def _add_rounds(
 
 
 def _sample(session: Session, repeats: int) -> float:
-    return median(time_many(session, 1 + repeats)[1:])
+    session.time_once()
+    return median(session.time_once() for _ in range(repeats))
 
 
 @contextmanager

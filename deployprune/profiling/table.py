@@ -8,21 +8,22 @@ import numpy as np
 
 from deployprune.records import ChannelGroup
 
-__all__ = ["choose_variants"]
+__all__ = ["choose_probes", "choose_variants"]
 
 _NARROWEST = 0.3  # of a group's size, where every group draws its own width
 _SMALLEST_SCALE = 0.12  # of all groups' sizes, where one scale is drawn for all
-_STEPS = (16, 8, 16, 1)  # channels between the widths of successive variants: runtimes switch paths off their alignment
-_SCALED_EVERY = 4  # one variant in so many has one scale for all its groups
+_STEPS = (16, None, 8, None)  # channels between the widths of successive variants; None for a step a group, drawn from
+_MIXED = (1, 1, 4, 16)  # as runtimes leave their fast paths off an alignment, on either side of a layer by itself
+_SCALED_EVERY = 5  # one variant in so many has one scale for all its groups
 
 
 def choose_variants(groups: Sequence[ChannelGroup], count: int, seed: int) -> list[dict[str, int]]:
     """``count`` different legal width assignments (group name -> units): the dense one first.
 
     Most draw every group's width on its own, by Latin hypercube (McKay et al. 1979), so that each group's range is
-    covered evenly; every fourth scales all groups alike, down to near the floor. Widths are multiples of 16 or of 8
-    channels, where plans are made, and in every fourth variant any legal width, so that the fit sees what misalignment
-    costs. Fewer than ``count`` come back only where the groups have no more.
+    covered evenly; every fifth scales all groups alike, down to near the floor. In every other variant all widths are
+    multiples of 16 or of 8 channels, where plans are made; in the rest some groups are and some are not, so that the
+    fit sees what misalignment costs on each side. Fewer than ``count`` come back only where the groups have no more.
     """
     rng = np.random.default_rng(seed)
     variants = [{group.name: group.size for group in groups}]
@@ -32,10 +33,29 @@ def choose_variants(groups: Sequence[ChannelGroup], count: int, seed: int) -> li
             break
         row = shares[draw] if draw < len(shares) else rng.uniform(_NARROWEST, 1.0, len(groups))
         step = _STEPS[draw % len(_STEPS)] if draw < len(shares) else 1
-        widths = {group.name: _nearest(group, share, step) for group, share in zip(groups, row, strict=True)}
+        steps = rng.choice(_MIXED, len(groups)) if step is None else [step] * len(groups)
+        drawn = zip(groups, row, steps, strict=True)
+        widths = {group.name: _nearest(group, share, int(each)) for group, share, each in drawn}
         if widths not in variants:
             variants.append(widths)
     return variants
+
+
+def choose_probes(groups: Sequence[ChannelGroup], count: int, seed: int) -> list[dict[str, int]]:
+    """``count`` width assignments by which the groups can be told apart: from the first few of them already.
+
+    Groups of equal size take different widths in turn, so that a size in a file says which group it follows.
+    """
+    rng = np.random.default_rng(seed)
+    probes: list[dict[str, int]] = [{} for _ in range(count)]
+    for size in dict.fromkeys(group.size for group in groups):
+        alike = [group for group in groups if group.size == size]
+        for probe in probes:
+            orders = np.resize(rng.permutation(size), len(alike))
+            for group, order in zip(alike, orders.tolist(), strict=True):
+                legal = range(-(-group.minimum // group.step) * group.step, group.size + 1, group.step)
+                probe[group.name] = legal[order % len(legal)] if len(legal) else group.size
+    return [{group.name: probe[group.name] for group in groups} for probe in probes]
 
 
 def _shares(groups: int, rows: int, rng: np.random.Generator) -> np.ndarray:

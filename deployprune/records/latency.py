@@ -23,11 +23,16 @@ class NodeTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantRun:
-    """One whole-model variant: its widths, its latency without the profiler, and its nodes' times with it."""
+    """One whole-model variant: its widths, its latency without the profiler, and its nodes' times with it.
+
+    ``samples_ms`` are the raw samples, one a round, and ``dense_ms`` those of the dense model in the same rounds.
+    """
 
     widths: dict[str, int]
     total_ms: float
     nodes: tuple[NodeTime, ...]
+    samples_ms: tuple[float, ...] = ()
+    dense_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
