@@ -18,6 +18,7 @@ from torch import fx, nn
 
 from deployprune.errors import UnsupportedModelError
 from deployprune.graph.origin import first_line, source_line
+from deployprune.graph.rules import rule_for
 from deployprune.graph.training_form import make_trainable
 
 __all__ = ["Captured", "capture", "flatten_outputs"]
@@ -40,7 +41,7 @@ def capture(module: nn.Module, inputs: tuple[Any, ...]) -> Captured:
     with _evaluating(module), torch.no_grad():
         reference = _run_forward(module, inputs)
         for dynamic in (True, False):
-            program = _export(module, inputs, dynamic=dynamic)
+            program = _decompose_unknown(_export(module, inputs, dynamic=dynamic))
             for functional in (False, True):
                 graph_module = make_trainable(program, functional=functional)
                 if graph_module is not None and _agrees(graph_module, inputs, reference):
@@ -102,6 +103,14 @@ def _export(module: nn.Module, inputs: tuple[Any, ...], *, dynamic: bool) -> tor
             hint="data-dependent control flow is the usual reason: export the tensor core of the model, "
             "or rewrite the branch with torch.where or torch.cond",
         ) from error
+
+
+def _decompose_unknown(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Operations that have no rule are written out in simpler ones, where torch knows how."""
+    known = torch.export.default_decompositions()
+    targets = {node.target for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)}
+    table = {op: known[op] for op in targets if rule_for(op) is None and op in known}
+    return program.run_decompositions(table) if table else program
 
 
 def _at_least_two(value: Any) -> Any:

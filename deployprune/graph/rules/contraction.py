@@ -73,20 +73,27 @@ def _add_product(call: Call) -> Labels:
     return meet_all(call, [call["self"], added], shape)
 
 
+def _bilinear(call: Call) -> Labels:
+    left, right = call["input1"], call["input2"]
+    batch = _letters(left.ndim - 1, "IJO")
+    half = contract(
+        call, left.labels, call["weight"].labels, (batch + "I", "OIJ", batch + "OJ"),
+        (*call.result.shape, right.labels.shape[-1]),
+    )  # fmt: skip
+    labels = contract(call, half, right.labels, (batch + "OJ", batch + "J", batch + "O"), call.result.shape)
+    return _add_bias(call, labels, len(labels.shape) - 1)
+
+
 def _einsum(call: Call) -> Labels:
     tensors: list[Value] = call["tensors"]
-    equation = call["equation"].replace(" ", "")
-    inputs, _, output = equation.partition("->")
-    names = inputs.split(",")
-    if not output and "->" not in equation:
-        output = "".join(sorted(c for c in set(inputs) - {","} if inputs.count(c) == 1))
-    if "..." in equation or any(len(set(name)) < len(name) for name in names):
-        return _freeze(call)
+    names, output = _subscripts(call["equation"].replace(" ", ""), [value.ndim for value in tensors])
+    if any(len(set(name)) < len(name) for name in names):
+        raise NotImplementedError("a diagonal")
     labels, current = tensors[0].labels, names[0]
     for index, (value, name) in enumerate(zip(tensors[1:], names[1:], strict=True), start=2):
         rest = set(output).union(*names[index:])
         kept = "".join(c for c in dict.fromkeys(current + name) if c in rest)
-        sizes = {**dict(zip(current, labels.shape, strict=True)), **dict(zip(name, value.labels.shape, strict=True))}
+        sizes = _sizes((current, labels.shape), (name, value.labels.shape))
         labels = contract(call, labels, value.labels, (current, name, kept), [sizes[c] for c in kept])
         current = kept
     letters = {c: i for i, c in enumerate(current)}
@@ -96,10 +103,30 @@ def _einsum(call: Call) -> Labels:
     return settle(total, {letters[c]: i for i, c in enumerate(output)}, call.result.shape)
 
 
-def _freeze(call: Call) -> Labels:
-    for operand in call.operands:
-        call.atoms.freeze_labels(operand.labels)
-    return Labels(tuple(call.result.shape))
+def _subscripts(equation: str, ndims: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of an equation's operands and of its result, the dimensions of an ellipsis named by digits."""
+    inputs, arrow, output = equation.partition("->")
+    names = inputs.split(",")
+    batch = [ndim - len(name.replace("...", "")) for name, ndim in zip(names, ndims, strict=True)]
+    spelled = [name.replace("...", _ellipsis(count)) for name, count in zip(names, batch, strict=True)]
+    if not arrow:
+        letters = inputs.replace(".", "").replace(",", "")
+        output = "..." + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    return spelled, output.replace("...", _ellipsis(max(batch)))
+
+
+def _ellipsis(count: int) -> str:
+    """Batch dimensions broadcast from the right, so the last one is always 0."""
+    return "".join(str(index) for index in reversed(range(count)))
+
+
+def _sizes(*operands: tuple[str, Sequence[int]]) -> dict[str, int]:
+    """The size of every letter; those of length 1 broadcast."""
+    sizes: dict[str, int] = {}
+    for name, shape in operands:
+        for letter, size in zip(name, shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return sizes
 
 
 # ---------------------------------------------------------------------------------------------------- convolution
@@ -129,7 +156,10 @@ def convolve(call: Call, x: Labels, weight: Labels, groups: int, shape: Sequence
     met = atoms.meet(Span(a, real_a), Span(b, real_b), _KINDS)
     total = atoms.total(met, frozenset({_IN}), _KINDS)
     flat: list[tuple[Sequence[int], Ids]] = []
-    for layer in total.layers:
+    layers = total.layers
+    if len(layers) == 2 and not set(layers[0].dims) & set(layers[1].dims):
+        layers = (atoms.join(*layers, _KINDS),)  # both lie along the channels that come out
+    for layer in layers:
         view = [named[dim] if dim in layer.dims else 1 for dim in (_GROUP, _OUT)]
         flat.append(((1,), np.broadcast_to(layer.ids.reshape(view), (groups, outer)).reshape(-1)))
     return Labels(tuple(shape), atoms.layers(flat))
@@ -173,6 +203,7 @@ _PRODUCT = Rule(_matmul, None, zeroed)
 
 RULES: dict[str, Rule] = {
     "linear": Rule(_linear, None, zeroed),
+    "bilinear": Rule(_bilinear, None, zeroed),
     **named(
         "matmul mm bmm mv dot linalg_vecdot",
         _PRODUCT,

@@ -33,6 +33,18 @@ def _view(call: Call) -> Labels:
     return call.atoms.move(call["self"].labels, lambda tensor: tensor.reshape(call.result.shape), call.result.shape)
 
 
+def _expand(call: Call) -> Labels:
+    """Copies of one slice of a parameter can be as many as are wanted."""
+    moved = _move(call)
+    x, shape = call["self"], tuple(call.result.shape)
+    if not x.constant or not isinstance(moved, Labels):
+        return cast(Labels, moved)
+    offset = len(shape) - x.ndim
+    new = [dim for dim in range(len(shape)) if shape[dim] > 1 and (dim < offset or x.labels.shape[dim - offset] == 1)]
+    parts = [((dim,), call.atoms.fresh(shape[dim])) for dim in new if isinstance(call.literal["size"][dim], int)]
+    return Labels(shape, (*moved.layers, *call.atoms.layers(parts)))
+
+
 def _like_other(call: Call) -> Labels:
     """The shape is that of another tensor, so its labels count as well."""
     shape = tuple(call.result.shape)
@@ -156,7 +168,7 @@ RULES: dict[str, Rule] = {
         "view reshape _unsafe_view",
         Rule(_view, resizing.infer_shape),
     ),
-    "expand": Rule(_move, resizing.resize("size")),
+    "expand": Rule(_expand, resizing.resize("size")),
     "broadcast_to": Rule(_move, resizing.resize("size")),
     **named("expand_as reshape_as view_as", Rule(_like_other, resizing.copy_shape)),
     "unflatten": Rule(_move, resizing.resize_unflatten),
