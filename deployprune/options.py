@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from deployprune.errors import UsageError
 from deployprune.records import Target
 from deployprune.settings import about
-from deployprune.units import parse_latency, parse_speedup
+from deployprune.units import Amount, parse_count, parse_latency, parse_size, parse_speedup
 
 __all__ = ["Budget", "Config"]
 
+T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Points = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -108,14 +110,19 @@ class Condition(Budget, frozen=True, kw_only=True, omit_defaults=True):
 
 def _check_budget(budget: Budget, place: str) -> None:
     """Raise UsageError, naming the place, for two budgets and for one that cannot be read."""
-    for key, parse in (("latency", parse_latency), ("speedup", parse_speedup)):
+    parsers = {"latency": parse_latency, "speedup": parse_speedup}
+    for key, parse in parsers.items():
         value = getattr(budget, key)
-        try:
-            _ = value is None or parse(str(value))
-        except UsageError as error:
-            raise UsageError(f"{place}.{key}: {error.message}", hint=error.hint) from error
+        _ = value is None or _parsed(f"{place}.{key}", parse, value)
     if budget.latency is not None and budget.speedup is not None:
         raise UsageError(f"{place}: both latency and speedup are given", hint="a target has one latency budget")
+
+
+def _parsed(place: str, parse: Callable[[str], T], value: str | float) -> T:
+    try:
+        return parse(str(value))
+    except UsageError as error:
+        raise UsageError(f"{place}: {error.message}", hint=error.hint) from error
 
 
 class DataConfig(_Section, frozen=True):
@@ -137,6 +144,13 @@ class DataConfig(_Section, frozen=True):
         list[float] | None, about("deviation of a channel, divided by; may be repeated", metavar="NUMBER")
     ] = None
     augment: Annotated[Literal["none", "flip", "crop", "crop-flip"], about("augmentation of training images")] = "none"
+
+
+class GroupConfig(_Section, frozen=True, omit_defaults=True):
+    """What differs for some groups; what is left out is as for all."""
+
+    min_width: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    step: Count | None = None
 
 
 class PruningConfig(_Section, frozen=True):
@@ -165,6 +179,30 @@ class PruningConfig(_Section, frozen=True):
     ] = None
     depth: Annotated[bool, about("residual branches may be left out whole")] = False
     rounds: Annotated[int, about("prune in this many rounds with recovery between them", ge=1)] = 1
+    groups: Annotated[
+        dict[str, GroupConfig],
+        about("least widths and steps by pattern of groups or modules; the last that matches counts", file_only=True),
+    ] = msgspec.field(default_factory=dict)
+    max_parameters: Annotated[
+        str | int | float | None, about("most parameters, such as 1.5M or 50%", metavar="NUMBER")
+    ] = None
+    max_macs: Annotated[
+        str | int | float | None, about("most MACs of one example, such as 300M or 50%", metavar="NUMBER")
+    ] = None
+    max_size: Annotated[str | int | float | None, about("largest ONNX file, such as 4MB or 50%", metavar="SIZE")] = None
+
+    def __post_init__(self) -> None:
+        _ = self.limits
+
+    @property
+    def limits(self) -> dict[str, Amount]:
+        """The limits that are set, of ``parameters``, ``macs`` and ``size`` (of the ONNX file, in bytes)."""
+        parsers = {"parameters": parse_count, "macs": parse_count, "size": parse_size}
+        return {
+            name: _parsed(f"$.pruning.max_{name}", parse, value)
+            for name, parse in parsers.items()
+            if (value := getattr(self, f"max_{name}")) is not None
+        }
 
 
 class TableConfig(_Section, frozen=True):

@@ -1,15 +1,28 @@
-"""``30ms``, ``2x``, ``40%``, ``1.5s`` and ``8MB`` to numbers and back."""
+"""``30ms``, ``2x``, ``50%``, ``1.5M`` and ``8MB`` to numbers and back."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from deployprune.errors import UsageError
 
-__all__ = ["format_bytes", "format_count", "format_ms", "parse_latency", "parse_speedup"]
+__all__ = [
+    "Amount",
+    "format_bytes",
+    "format_count",
+    "format_ms",
+    "parse_count",
+    "parse_latency",
+    "parse_size",
+    "parse_speedup",
+]
 
 _LATENCY = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*(us|µs|ms|s)\s*$")
 _SPEEDUP = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*x?\s*$")
+_AMOUNT = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([A-Za-z%]*)\s*$")
+_COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
+_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 _MS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 
 
@@ -29,6 +42,36 @@ def parse_speedup(text: str) -> float:
     if not match or float(match[1]) <= 1:
         raise UsageError(f"speed-up {text!r} is not a factor above 1", hint="write it as 1.5x, 2x or 3x")
     return float(match[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number of something, or a share (0 to 1) of what the dense model has."""
+
+    value: float
+    is_share: bool = False
+
+    def of(self, dense: float) -> float:
+        """The number, where the dense model has ``dense``."""
+        return self.value * dense if self.is_share else self.value
+
+
+def parse_count(text: str) -> Amount:
+    """``"1.5M"`` to 1 500 000, ``"50%"`` to a share. Raises UsageError for anything else, or not above zero."""
+    return _amount(text, _COUNTS, "a number above zero, or a share up to 100%", "write it as 1500000, 1.5M or 50%")
+
+
+def parse_size(text: str) -> Amount:
+    """``"4MB"`` to 4 000 000 bytes, ``"50%"`` to a share. Raises UsageError for anything else, or not above zero."""
+    return _amount(text, _BYTES, "a size above zero, or a share up to 100%", "give its unit: 4MB, 300kB or 50%")
+
+
+def _amount(text: str, units: dict[str, float], kind: str, hint: str) -> Amount:
+    match = _AMOUNT.match(text)
+    factor = {**units, "%": 0.01}.get(match[2]) if match else None
+    if match is None or factor is None or float(match[1]) <= 0 or (match[2] == "%" and float(match[1]) > 100):
+        raise UsageError(f"{text!r} is not {kind}", hint=hint)
+    return Amount(float(match[1]) * factor, is_share=match[2] == "%")
 
 
 def format_ms(value: float) -> str:

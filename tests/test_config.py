@@ -143,3 +143,85 @@ def test_every_setting_has_help_and_names_of_its_own() -> None:
     assert all(setting.help for setting in settings)
     assert len({setting.flag for setting in settings}) == len(settings)
     assert len({environment_name(setting) for setting in settings}) == len(settings)
+
+
+TWO_TARGETS: list[dict[str, Any]] = [{"backend": "fake"}, {"backend": "fake", "threads": 2, "speedup": "3x"}]
+
+
+def test_targets_take_what_they_leave_out_from_the_common_section() -> None:
+    flags = {"target.latency": "5ms", "target.precision": "bf16", "target.batch": 4, "targets": TWO_TARGETS}
+    config = load({**flags, "target.device": "ssh://board"})
+    (first, budget), (second, own) = config.budgets.items()
+    assert (first.threads, first.precision, first.batch, first.device) == (1, "bf16", 4, "ssh://board")
+    assert (second.threads, second.precision, second.batch, second.device) == (2, "bf16", 4, "ssh://board")
+    assert (budget.latency_ms, budget.speedup_factor) == (5.0, None)
+    assert (own.latency_ms, own.speedup_factor) == (None, 3.0)
+    require_target(config)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ({"backend": "fake", "threads": 1}, r"\$\.targets\[2\]: the same backend, .* as \$\.targets\[0\]"),
+        ({"backend": "fake", "thread": 4}, r"\$\.targets\[2\]\.thread: unknown key, did you mean `threads`\?"),
+        ({"backend": "x", "latency": "30"}, r"\$\.targets\[2\]\.latency: .*not a time"),
+        ({"backend": "x", "speedup": 1}, r"\$\.targets\[2\]\.speedup: .*not a factor"),
+        ({"backend": "x", "speedup": "2x", "latency": "3ms"}, r"\$\.targets\[2\]: both latency and speedup"),
+        ({"threads": 2}, r"\$\.targets\[2\]: object missing required field `backend`"),
+        ({"backend": "x", "threads": 0}, r"\$\.targets\[2\]\.threads: expected `int` >= 1"),
+        ({"backend": "x", "batch": 2}, r"\$\.targets\[2\]\.batch: unknown key"),
+        ("fake", r"\$\.targets\[2\]: expected `object`"),
+    ],
+)
+def test_a_wrong_target_is_named_with_its_path(target: Any, expected: str) -> None:
+    with pytest.raises(UsageError, match=f"^command line: {expected}"):
+        load({"targets": [*TWO_TARGETS, target], "target.speedup": "2x"})
+
+
+def test_every_target_needs_a_budget_and_every_budget_a_target() -> None:
+    with pytest.raises(UsageError, match=r"^\$\.targets\[0\]: there is no latency budget"):
+        require_target(load({"targets": TWO_TARGETS}))
+    with pytest.raises(UsageError, match=r"\$\.target: this latency budget counts for none"):
+        load({"targets": TWO_TARGETS[1:], "target.speedup": "2x"})
+    with pytest.raises(UsageError, match=r"^configuration: \$\.target\.backends is given beside \$\.targets"):
+        load({"targets": TWO_TARGETS, "target.backends": ["fake"]})
+
+
+def test_targets_and_groups_stand_in_a_file_only(tmp_path: Path) -> None:
+    for name in ("DEPLOYPRUNE_TARGETS", "DEPLOYPRUNE_PRUNING_GROUPS"):
+        with pytest.raises(UsageError, match=f"^{name}: .* may not be set here"):
+            load(environ={name: "[]"})
+    text = "targets: [{backend: fake}, {backend: fake, threads: 2}]\npruning: {groups: {'a*': {min_width: 0.5}}}"
+    config = load({"target.speedup": "2x"}, path=write(tmp_path, text))
+    assert len(config.budgets) == 2
+    assert parse_config(dump_config(config), "config.yaml") == config
+    again = command_line(config, saved=tmp_path / "config.yaml")
+    assert again == ["deployprune", "compress", f"--config {tmp_path / 'config.yaml'}"]
+
+
+def test_limits_are_numbers_or_shares_of_the_dense_model() -> None:
+    config = load({"pruning.max_parameters": "1.5M", "pruning.max_macs": "50%", "pruning.max_size": "300 kB"})
+    limits = config.pruning.limits
+    assert {name: amount.of(4e6) for name, amount in limits.items()} == {"parameters": 1.5e6, "macs": 2e6, "size": 3e5}
+    assert load({"pruning.max_parameters": 12000}).pruning.limits["parameters"].of(1) == 12000
+    assert not load().pruning.limits
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"pruning.max_parameters": "many"}, r"\$\.pruning\.max_parameters: 'many' is not a number"),
+        ({"pruning.max_macs": "120%"}, r"\$\.pruning\.max_macs: '120%' is not a number above zero, or a share"),
+        ({"pruning.max_size": "4M"}, r"\$\.pruning\.max_size: '4M' is not a size"),
+        ({"pruning.max_macs": 0}, r"\$\.pruning\.max_macs: '0' is not a number above zero"),
+        ({"pruning.groups": {"a": {"min_widht": 1}}}, r"\$\.pruning\.groups\['a'\]\.min_widht: .*`min_width`\?"),
+        (
+            {"pruning.groups": {"a": {"min_width": 2}}},
+            r"\$\.pruning\.groups\[\.\.\.\]\.min_width: expected `float` <= 1",
+        ),
+        ({"pruning.groups": {"a": 3}}, r"\$\.pruning\.groups\[\.\.\.\]: expected `object`"),
+    ],
+)
+def test_wrong_limits_and_groups_are_named_with_their_path(flags: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError, match=f"^command line: {expected}"):
+        load(flags)

@@ -7,7 +7,9 @@
 - ``preparing``, ``reducing``, ``concluding``: the steps before anything is decided, to the candidate, to the verdict
 - ``crew``: several processes on one run
 - ``workbench``: the model, analysis and data that the steps share
-- ``targets``: backends and budgets
+- ``targets``, ``limits``: backends and budgets, and what is limited beside latency
+- ``narrowing``: how narrow each channel group may get
+- ``fleet``: work on several devices side by side
 - ``reusing``: latency tables from earlier runs
 - ``tables``, ``planning``, ``landing``: measuring variants, and the closed loop of plan, build and time
 - ``recovering``, ``exporting``, ``cards``, ``verifying``, ``judging``: training, files, and the proof of both

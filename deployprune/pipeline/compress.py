@@ -19,7 +19,7 @@ def do_all_steps(run: Run) -> VerificationRecord:
     prepare(run)
     tables = measure_tables(run)
     goals = goal_ratios(run.config, tables, list(tables))
-    if min(goals.values()) >= 1.0:
+    if min(goals.values()) >= 1.0 and run.dense_keeps_limits():
         return ship_dense(run, goals)
     plan = decide_widths(run, tables, {key: min(goal, 1.0) for key, goal in goals.items()})
     prune(run, plan)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployprune.export.artifact import artifact_files
+from deployprune.pipeline.limits import check_limits
 from deployprune.pipeline.run import RECOVERED_WEIGHTS, Run
 from deployprune.pipeline.verifying import Contender, verify_targets
 from deployprune.pipeline.weights import count_parameters
@@ -57,8 +58,11 @@ def ship_dense(run: Run, goals: Mapping[str, float]) -> VerificationRecord:
         slack = ", ".join(f"{key}: {1 / goal:.0%} of the budget" for key, goal in goals.items())
         reason = f"the dense model meets the target already ({slack}); it is exported as it is"
         task.finish(reason)
-        return VerificationRecord(targets=(), verdict=Verdict.PASS, reason=reason, already_met=True)
+        counts = _contender("dense", dense, parameters, parameters, run.bench.analysis.record.macs).counts
+        limits = check_limits(run.config, counts, counts)
+        return VerificationRecord(targets=(), verdict=Verdict.PASS, reason=reason, already_met=True, limits=limits)
 
+    dense, parameters = run.directory.read(DENSE), count_parameters(run.bench.module)
     title = "Exporting the dense model to ship"
     run.step(title, EXPORT, lambda task: run.export(run.bench.module, _SHIPPED), [DENSE])
     return run.step("Comparing with the target", VERIFICATION, conclude, [DENSE, EXPORT])

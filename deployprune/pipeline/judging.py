@@ -8,7 +8,7 @@ from pathlib import Path
 from deployprune.backends.registry import backend_of
 from deployprune.config import Config
 from deployprune.pipeline.cards import accuracy_drop
-from deployprune.records import ModelCard, Target, VerificationRecord, Verified
+from deployprune.records import LimitCheck, ModelCard, Target, Verdict, VerificationRecord, Verified
 from deployprune.records.naming import label_targets
 from deployprune.verification.budget import combine, judge
 from deployprune.verification.speedup import verify_latency
@@ -53,10 +53,14 @@ def judge_target(
     )
 
 
-def conclude(results: Sequence[Verified]) -> VerificationRecord:
-    """The verdict over all targets, with the reason of one that decided it."""
+def conclude(results: Sequence[Verified], limits: Sequence[LimitCheck] = ()) -> VerificationRecord:
+    """The verdict over all targets and limits, with the reason of one that decided it."""
+    broken = next((limit for limit in limits if not limit.is_kept), None)
+    if broken is not None:
+        reason = f"{broken.name}: {broken.reached} where {broken.limit} are allowed"
+        return VerificationRecord(targets=tuple(results), verdict=Verdict.FAIL, reason=reason, limits=tuple(limits))
     verdict = combine(result.verdict for result in results)
     deciding = next(result for result in results if result.verdict is verdict)
     labels = label_targets(result.target for result in results)
     reason = f"{labels[deciding.target]}: {deciding.reason}"
-    return VerificationRecord(targets=tuple(results), verdict=verdict, reason=reason)
+    return VerificationRecord(targets=tuple(results), verdict=verdict, reason=reason, limits=tuple(limits))

@@ -11,6 +11,7 @@ from deployprune.profiling.fit import FittedLatency, fit_latency
 from deployprune.profiling.local import anchor_latency
 from deployprune.progress import Task
 from deployprune.pruning.candidates import Region
+from deployprune.pruning.ceilings import SIZE, Ceiling
 from deployprune.pruning.planner import plan_gap, plan_widths
 from deployprune.records import LoopStep, Plan, VariantRun
 
@@ -98,7 +99,21 @@ def _turn(
         measured={key: item.ratio for key, item in timed.items()},
         correction={key: ms / fitted[key].predict_ms(plan.widths) for key, ms in expected.items()},
     )
-    return Trial(plan=plan, step=step, timed=timed)
+    counts = [(ceiling, _measured(ceiling, plan.widths, timed)) for ceiling in problem.ceilings]
+    return Trial(plan=plan, step=step, timed=timed, counts=counts)
+
+
+def _measured(ceiling: Ceiling, widths: Mapping[str, int], timed: Mapping[str, Timed]) -> float:
+    """What a plan needs of a ceiling: of a file's size, what its file has."""
+    sizes = [item.file_bytes for item in timed.values() if item.file_bytes is not None]
+    return sizes[0] if ceiling.name == SIZE and sizes else ceiling.count(widths)
+
+
+def _ceilings(problem: Problem, trials: Sequence[Trial]) -> list[Ceiling]:
+    """The ceilings, with the size that the last plan's file had."""
+    if not trials:
+        return list(problem.ceilings)
+    return [ceiling.calibrated(trials[-1].plan.widths, count) for ceiling, count in trials[-1].counts]
 
 
 def _fit(problem: Problem, trials: Sequence[Trial]) -> dict[str, FittedLatency]:
@@ -152,6 +167,8 @@ def _plan(problem: Problem, models: Mapping[str, FittedLatency], trials: Sequenc
             continue
         if all(models[key].predict_ms(plan.widths) >= low for key, (low, _) in problem.limits(aim.low, 1.0).items()):
             return plan
+        if any(ceiling.is_used_up(ceiling.count(plan.widths)) for ceiling in _ceilings(problem, trials)):
+            return plan
         plans.append(plan)
         centre = centre or plan.widths
     if not plans:
@@ -176,6 +193,7 @@ def _plan_aim(
         time_limit_s=_REPLAN_S if trials else 2 * _REPLAN_S,
         region=Region(centre=centre or {}, reach=aim.reach or 0.0, finest=aim.finest) if near else None,
         avoid=[trial.plan.widths for trial in trials],
+        ceilings=_ceilings(problem, trials),
     )
 
 
@@ -193,4 +211,5 @@ def _gap(problem: Problem, trials: Sequence[Trial], best: Trial) -> float:
         scaled,
         {key: high for key, (_, high) in problem.limits(*_AIM).items()},
         channel_step=problem.channel_step,
+        ceilings=_ceilings(problem, trials),
     )

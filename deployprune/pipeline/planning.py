@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from deployprune.backends.base import Backend
 from deployprune.backends.registry import backend_of
+from deployprune.export.artifact import artifact_files
 from deployprune.export.formats import get_format
+from deployprune.files import TEMPORARY_PREFIX
+from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.landing import land
 from deployprune.pipeline.tables import bound_session, time_nodes
 from deployprune.pipeline.targets import target_key
@@ -20,7 +23,8 @@ from deployprune.pipeline.trials import BAND, Problem, Timed
 from deployprune.pipeline.variants import export_widths
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.measure import compare_until
-from deployprune.progress import Task
+from deployprune.progress import SilentObserver, Task
+from deployprune.pruning.ceilings import Ceiling
 from deployprune.records import LatencyTable, Measurement, Plan, Ratio, Target
 
 __all__ = ["close_loop"]
@@ -37,38 +41,47 @@ def close_loop(
     goals: Mapping[str, float],
     importance: Mapping[str, NDArray[np.float64]],
     dense: Mapping[str, Path],
+    folder: Path,
     task: Task,
+    ceilings: Sequence[Ceiling] = (),
 ) -> Plan:
     """The plan whose exported file was measured within 95 to 100 % of every goal, or the nearest that was found.
 
-    ``goals`` are ratios to dense by target key, ``dense`` the dense files. Where two targets cannot both be used up to
-    their budget, none is exceeded. Raises UnsupportedModelError for a goal below what pruning can reach.
+    ``goals`` are ratios to dense by target key, ``dense`` the dense files, and ``folder`` is where candidates are
+    written while they are timed. Where two targets cannot both be used up to their budget, none is exceeded; nor is a
+    ceiling. Raises UnsupportedModelError for a goal or ceiling below what pruning can reach.
     """
     problem = Problem(
-        analysis=bench.analysis.record, groups=bench.groups, importance=importance, tables=tables, goals=goals
+        analysis=bench.analysis.record,
+        groups=bench.groups,
+        importance=importance,
+        tables=tables,
+        goals=goals,
+        ceilings=ceilings,
     )
 
     def stopwatch(widths: dict[str, int], turn: int) -> dict[str, Timed]:
-        return _time_widths(bench, widths, goals, dense, bench.config.seed + turn)
+        seed = bench.config.seed + turn
+
+        def compare(target: Target, part: Task) -> Timed:
+            key, backend = target_key(target), backend_of(target)
+            candidate = get_format(backend.format).path(stem)
+            measurement, ratio = _compare(backend, target, dense[key], candidate, goals[key], seed)
+            part.update(0.8, note="layers of the plan")
+            nodes = time_nodes(candidate, backend, target, measurement.p50, seed)
+            return Timed(ratio=ratio, nodes=nodes, file_bytes=_size_bytes(get_format("onnx").path(stem)))
+
+        with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as place, SilentObserver().step("") as unseen:
+            stem = Path(place) / "candidate"
+            export_widths(bench, widths, stem, sorted({backend_of(target).format for target in bench.targets}))
+            timed = on_devices(bench.targets, compare, unseen)
+        return {target_key(target): item for target, item in timed.items()}
 
     return land(problem, stopwatch, task)
 
 
-def _time_widths(
-    bench: Workbench, widths: dict[str, int], goals: Mapping[str, float], dense: Mapping[str, Path], seed: int
-) -> dict[str, Timed]:
-    formats = sorted({backend_of(target).format for target in bench.targets})
-    with TemporaryDirectory(prefix="deployprune-candidate-") as folder:
-        stem = Path(folder) / "candidate"
-        export_widths(bench, widths, stem, formats)
-        timed = {}
-        for target in bench.targets:
-            key, backend = target_key(target), backend_of(target)
-            candidate = get_format(backend.format).path(stem)
-            measurement, ratio = _compare(backend, target, dense[key], candidate, goals[key], seed)
-            nodes = time_nodes(candidate, backend, target, measurement.p50, seed)
-            timed[key] = Timed(ratio=ratio, nodes=nodes)
-    return timed
+def _size_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in artifact_files(path))
 
 
 def _compare(

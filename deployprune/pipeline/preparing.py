@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deployprune.backends.registry import backend_of
 from deployprune.errors import RunDirectoryError
 from deployprune.host import describe_host
+from deployprune.pipeline.fleet import by_device, on_devices
 from deployprune.pipeline.reusing import given_tables
 from deployprune.pipeline.run import Run
 from deployprune.pipeline.tables import measure_table
@@ -38,10 +40,13 @@ def prepare(run: Run) -> None:
 
 def measure_tables(run: Run) -> dict[str, LatencyTable]:
     """The latency table of every target, by its key: measured, or of the configured files."""
-    recorded = all(run.directory.has(table_step(target_key(target))) for target in run.bench.targets)
+    targets = run.bench.targets
+    recorded = all(run.directory.has(table_step(target_key(target))) for target in targets)
     given = {} if recorded else given_tables(run.bench)
     with variant_files(run.bench, run.config.table.variants) as variants:
-        return {target_key(target): _measure(run, target, variants, given) for target in run.bench.targets}
+        if recorded or len(by_device(targets)) == 1:
+            return {target_key(target): _measure(run, target, variants, given) for target in targets}
+        return _measure_fleet(run, variants, given)
 
 
 def _load(run: Run, task: Task) -> LoadedRecord:
@@ -68,11 +73,47 @@ def _measure(run: Run, target: Target, variants: Variants, given: Mapping[str, L
 
     def measure(task: Task) -> LatencyTable:
         table = given[key] if key in given else measure_table(variants, target, task)
-        source = "from a file, " if key in given else ""
-        task.finish(
-            f"{source}{len(table.runs)} variants, dense {format_ms(table.runs[0].total_ms)}, channel step "
-            f"{table.channel_step}, noise {table.noise:.1%}, {table.seconds:.0f} s"
-        )
+        task.finish(_told(table, is_given=key in given))
         return table
 
     return run.step(f"Measuring the latency table of {key}", table_step(key), measure, [ANALYSIS, DENSE])
+
+
+def _measure_fleet(run: Run, variants: Variants, given: Mapping[str, LatencyTable]) -> dict[str, LatencyTable]:
+    """The tables of targets on several devices, which measure side by side; each is recorded as soon as it is whole."""
+    targets, observer = run.bench.targets, run.bench.observer
+    missing = [t for t in targets if target_key(t) not in given and not run.directory.has(table_step(target_key(t)))]
+    if missing:
+        with observer.step("Exporting the variants that are timed") as task:
+            _export_all(variants, missing, task)
+
+    def measure(target: Target, task: Task) -> LatencyTable:
+        key = target_key(target)
+        is_given = key in given
+
+        def table() -> LatencyTable:
+            found = given[key] if is_given else measure_table(variants, target, task)
+            observer.message(f"latency table of {key}: {_told(found, is_given=is_given)}")
+            return found
+
+        return run.directory.step(table_step(key), table, inputs=[ANALYSIS, DENSE])
+
+    with observer.step(f"Measuring {len(targets)} latency tables on {len(by_device(targets))} devices") as task:
+        tables = on_devices(targets, measure, task)
+    return {target_key(target): table for target, table in tables.items()}
+
+
+def _export_all(variants: Variants, targets: Sequence[Target], task: Task) -> None:
+    """Make all files before anything is timed: torch exports one model at a time, and keeps the cores busy."""
+    for index in range(len(variants.widths)):
+        task.update(index / len(variants.widths), note=f"variant {index + 1}")
+        for target in targets:
+            variants.path(index, backend_of(target))
+
+
+def _told(table: LatencyTable, *, is_given: bool) -> str:
+    source = "from a file, " if is_given else ""
+    return (
+        f"{source}{len(table.runs)} variants, dense {format_ms(table.runs[0].total_ms)}, channel step "
+        f"{table.channel_step}, noise {table.noise:.1%}, {table.seconds:.0f} s"
+    )

@@ -38,7 +38,14 @@ def decide_widths(run: Run, tables: Mapping[str, LatencyTable], goals: Mapping[s
 
     def close(task: Task) -> Plan:
         plan = close_loop(
-            run.bench, tables, goals, run.importance(), run.dense_paths(), folder=run.directory.root, task=task
+            run.bench,
+            tables,
+            goals,
+            run.importance(),
+            run.dense_paths(),
+            folder=run.directory.root,
+            task=task,
+            ceilings=run.ceilings(),
         )
         task.finish(f"{len(plan.trail)} plans timed, {plan.loss:.1%} of the importance goes")
         return plan

@@ -14,11 +14,13 @@ from torch import nn
 
 from deployprune.config import Config
 from deployprune.pipeline.exporting import artifact_path, export_files
+from deployprune.pipeline.limits import ceilings_of, onnx_bytes
 from deployprune.pipeline.scoring import score_units
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.weights import read_weights
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import Task
+from deployprune.pruning.ceilings import Ceiling
 from deployprune.rundir import RunDirectory
 from deployprune.steps import DENSE, PLAN, PRUNED, ExportRecord, Step
 
@@ -68,6 +70,19 @@ class Run:
         """The dense model's file of every target."""
         export = self.directory.read(DENSE)
         return {target_key(t): artifact_path(export, self.directory.root, t) for t in self.bench.targets}
+
+    def ceilings(self) -> tuple[Ceiling, ...]:
+        """The configured limits beside latency."""
+        if not self.config.pruning.limits:
+            return ()
+        dense_bytes = onnx_bytes(self.directory.read(DENSE))
+        return ceilings_of(self.config, self.bench.analysis.record, self.bench.module, dense_bytes)
+
+    def dense_keeps_limits(self) -> bool:
+        """Whether the dense model is within all of them."""
+        return all(
+            ceiling.count(self.bench.analysis.record.dense_widths()) <= ceiling.limit for ceiling in self.ceilings()
+        )
 
     def candidate(self) -> nn.Module:
         """The recovered model, from the plan and the weights file."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deployprune.pruning.ceilings import Ceiling
 from deployprune.records import (
     Analysis,
     ChannelGroup,
@@ -26,21 +27,29 @@ _MARGIN = 0.005  # of a goal, from the band's ends: what the same file opened ag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """What a target says of a plan: its latency as a ratio to dense, and its nodes' times (none where not timed)."""
+    """What a target says of a plan: its latency as a ratio to dense, and its nodes' times (none where not timed).
+
+    ``file_bytes`` is the size of the plan's ONNX file, None where there is none.
+    """
 
     ratio: Ratio
     nodes: tuple[NodeTime, ...] = ()
+    file_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is planned: groups and their importance, and for each target a latency table and a goal (ratio to dense)."""
+    """What is planned: groups and their importance, and for each target a latency table and a goal (ratio to dense).
+
+    ``ceilings`` are the limits beside latency.
+    """
 
     analysis: Analysis
     groups: Sequence[ChannelGroup]
     importance: Mapping[str, NDArray[np.float64]]
     tables: Mapping[str, LatencyTable]
     goals: Mapping[str, float]
+    ceilings: Sequence[Ceiling] = ()
 
     @property
     def channel_step(self) -> int:
@@ -59,11 +68,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A plan that was timed, and the turn that it took."""
+    """A plan that was timed, and the turn that it took; ``counts`` are what it needs of each ceiling."""
 
     plan: Plan
     step: LoopStep
     timed: Mapping[str, Timed]
+    counts: Sequence[tuple[Ceiling, float]] = ()
 
     def shares(self, goals: Mapping[str, float]) -> list[Ratio]:
         """The measured ratios as shares of the goals."""
@@ -71,15 +81,21 @@ class Trial:
         return [Ratio(value=r.value / goal, low=r.low / goal, high=r.high / goal) for r, goal in pairs]
 
     def exceeds(self, goals: Mapping[str, float]) -> bool:
-        """Whether a goal may be exceeded."""
-        return any(share.high > BAND[1] for share in self.shares(goals))
+        """Whether a goal may be exceeded, or a ceiling is."""
+        above = any(count > ceiling.limit for ceiling, count in self.counts)
+        return above or any(share.high > BAND[1] for share in self.shares(goals))
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a ceiling is used up, so that no goal has to be."""
+        return any(ceiling.is_used_up(count) for ceiling, count in self.counts)
 
     def lands(self, goals: Mapping[str, float]) -> bool:
         """Whether every interval lies in the band; where the plan was not meant to reach it on all targets, the one
-        nearest to its goal."""
+        nearest to its goal; and where a ceiling is used up, below the band's end."""
         shares = self.shares(goals)
         reached = all(ratio >= BAND[0] * goals[key] for key, ratio in self.step.predicted.items())
-        inside = (all if reached else any)(_safe(share) for share in shares)
+        inside = self.is_held or (all if reached else any)(_safe(share) for share in shares)
         return inside and not self.exceeds(goals) and all(share.value <= BAND[1] - _MARGIN for share in shares)
 
     def miss(self, goals: Mapping[str, float]) -> float:

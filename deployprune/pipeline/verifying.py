@@ -11,6 +11,7 @@ from deployprune.pipeline.cards import measured_accuracy
 from deployprune.pipeline.exporting import artifact_path
 from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.judging import conclude, judge_target
+from deployprune.pipeline.limits import check_limits, onnx_bytes
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import Part, Task
@@ -29,6 +30,11 @@ class Contender:
     parameters: int
     nonzero_parameters: int
     macs: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What limits are for."""
+        return {"parameters": self.parameters, "macs": self.macs, "size": onnx_bytes(self.export)}
 
 
 def verify_targets(
@@ -61,7 +67,9 @@ def verify_targets(
 
     # One after the other: what a card takes to make keeps cores busy that another device's thread may be timed on.
     cards = on_devices(bench.targets, describe, Part(task, 0.0, 0.5))
-    return conclude(list(on_devices(bench.targets, judge, Part(task, 0.5, 1.0)).values()))
+    results = list(on_devices(bench.targets, judge, Part(task, 0.5, 1.0)).values())
+    dense, candidate = contenders[0], next(contender for contender in contenders if contender.role == "candidate")
+    return conclude(results, check_limits(bench.config, dense.counts, candidate.counts))
 
 
 def _card(bench: Workbench, contender: Contender, target: Target, path: Path, root: Path) -> ModelCard:

@@ -13,6 +13,7 @@ from deployprune.config import Config, require_model
 from deployprune.errors import UsageError
 from deployprune.export.formats import get_format
 from deployprune.graph.analysis import GraphAnalysis, analyze
+from deployprune.pipeline.narrowing import configure_groups
 from deployprune.pipeline.targets import targets_of
 from deployprune.progress import Observer
 from deployprune.records import ChannelGroup, InputSpec, ModelRef, Target
@@ -87,16 +88,7 @@ class Workbench:
     @cached_property
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The channel groups with the configured least widths and steps."""
-        settings = self.config.pruning
-        return tuple(
-            replace(
-                group,
-                minimum=max(1, round(settings.min_width * group.size)),
-                step=max(1, (settings.step or 1) // group.channels_per_unit),
-                branch=group.branch if settings.depth else None,
-            )
-            for group in self.analysis.record.groups
-        )
+        return configure_groups(self.analysis.record.groups, self.config.pruning)
 
     @cached_property
     def data(self) -> Data | None:

@@ -13,7 +13,7 @@ from deployprune.records.model import AccuracyResult, Artifact, InputSpec, Model
 from deployprune.records.planning import LoopStep, Plan
 from deployprune.records.recovery import Proof, PrunedRecord, TrainingRecord
 from deployprune.records.sweep import SweepPoint, SweepRecord, SweepSide, SweepTarget
-from deployprune.records.verification import Comparison, ModelCard, Verdict, VerificationRecord, Verified
+from deployprune.records.verification import Comparison, LimitCheck, ModelCard, Verdict, VerificationRecord, Verified
 
 __all__ = [
     "AccuracyResult",
@@ -32,6 +32,7 @@ __all__ = [
     "LatencyModel",
     "LatencyTable",
     "LayerCost",
+    "LimitCheck",
     "LoopStep",
     "Measurement",
     "ModelCard",

@@ -97,7 +97,8 @@ class LayerCost:
 
     ``inputs`` and ``output`` are the shapes (batch 1) of its tensor operands, weights included, and of its result.
     ``macs_per_output`` forms multiply: MACs = product(output dims) * product(reduced dims) for convolution and linear
-    layers, 0 for everything else (``reduced`` is empty and ``contracts`` is false).
+    layers, 0 for everything else (``reduced`` is empty and ``contracts`` is false). ``sources`` are the operations that
+    it takes results of.
     """
 
     name: str
@@ -107,6 +108,7 @@ class LayerCost:
     output: tuple[DimForm, ...]
     contracts: bool
     reduced: tuple[DimForm, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def macs(self, widths: dict[str, int]) -> int:
         """Multiply-accumulate operations for one example at these widths."""
@@ -120,7 +122,11 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What can be pruned, what cannot and why, and what every layer costs as a function of the widths."""
+    """What can be pruned, what cannot and why, and what every layer costs as a function of the widths.
+
+    ``frozen`` is what no rule covers, ``held`` what keeps its outputs because of what an operation does with them.
+    ``weights`` are the shapes of all parameters, each once.
+    """
 
     groups: tuple[ChannelGroup, ...]
     frozen: tuple[Frozen, ...]
@@ -129,6 +135,8 @@ class Analysis:
     prunable_parameters: int
     macs: int
     prunable_macs: int
+    weights: tuple[tuple[DimForm, ...], ...] = ()
+    held: tuple[Frozen, ...] = ()
 
     def dense_widths(self) -> dict[str, int]:
         """Every group at its full size."""

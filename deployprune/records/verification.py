@@ -8,7 +8,7 @@ from enum import StrEnum
 from deployprune.records.measurement import Measurement, Ratio, Target
 from deployprune.records.model import AccuracyResult, Artifact, ParityResult
 
-__all__ = ["Comparison", "ModelCard", "Verdict", "VerificationRecord", "Verified"]
+__all__ = ["Comparison", "LimitCheck", "ModelCard", "Verdict", "VerificationRecord", "Verified"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class ModelCard:
 
     role: str
     artifact: Artifact
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     accuracy: AccuracyResult | None
     parameters: int | None = None
     nonzero_parameters: int | None = None
@@ -67,10 +67,26 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitCheck:
+    """A limit beside latency: ``parameters``, ``macs`` or ``size`` (the ONNX file, in bytes), and what was reached."""
+
+    name: str
+    limit: int
+    reached: int
+    dense: int
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether no more was reached than the limit."""
+        return self.reached <= self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationRecord:
-    """The end of a run: one entry a target, and the verdict over all of them."""
+    """The end of a run: one entry a target, the limits beside latency, and the verdict over all of them."""
 
     targets: tuple[Verified, ...]
     verdict: Verdict
     reason: str
     already_met: bool = False
+    limits: tuple[LimitCheck, ...] = ()

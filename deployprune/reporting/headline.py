@@ -16,6 +16,9 @@ from deployprune.reporting.wording import (
     format_share,
     format_speedup,
 )
+from deployprune.units import format_bytes, format_count
+
+LIMITED = {"parameters": "parameters", "macs": "MACs", "size": "ONNX file"}
 
 __all__ = ["Headline", "headline", "verification_headline"]
 
@@ -40,7 +43,8 @@ def verification_headline(result: VerificationRecord, name: str, accuracy: str |
     """The headline of a verification; ``accuracy`` replaces the line made from the files' own accuracy."""
     met = " meets its budget already: the dense model was exported as it is" if result.already_met else ""
     accuracy = accuracy or accuracy_line(*_file_accuracy(result))
-    return Headline(word=result.verdict.value, title=f"{name}{met}", lines=(*_reached(result), accuracy, result.reason))
+    lines = (*_reached(result), *_limits(result), accuracy, result.reason)
+    return Headline(word=result.verdict.value, title=f"{name}{met}", lines=lines)
 
 
 def accuracy_line(dense: AccuracyResult | None, candidate: AccuracyResult | None) -> str:
@@ -79,6 +83,14 @@ def _reached(result: VerificationRecord) -> Iterator[str]:
                 share = budget_share(target)
                 reached = f", {format_share(share)} of the budget" if share is not None else ""
                 yield f"{labels[target.target]}: {format_speedup(comparison.ratio)} as fast as dense{reached}"
+
+
+def _limits(result: VerificationRecord) -> Iterator[str]:
+    for limit in result.limits:
+        text = format_bytes if limit.name == "size" else format_count
+        share = format_share(limit.reached / max(limit.limit, 1))
+        allowed = f"{text(limit.reached)} of {text(limit.limit)}"
+        yield f"{LIMITED[limit.name]}: {share} of the limit ({allowed}; dense {text(limit.dense)})"
 
 
 def _is_profile(view: RunView) -> bool:

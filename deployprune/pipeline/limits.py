@@ -1,0 +1,85 @@
+"""The configured limits beside latency: what they count, as functions of the widths, and whether they were kept."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from torch import nn
+
+from deployprune.config import Config
+from deployprune.profiling.features import Term
+from deployprune.profiling.fit import FittedLatency
+from deployprune.profiling.nodes import FittedNode
+from deployprune.pruning.ceilings import SIZE, Ceiling
+from deployprune.records import Analysis, DimForm, LimitCheck
+from deployprune.steps import ExportRecord
+from deployprune.units import format_bytes, format_count
+
+__all__ = ["ceilings_of", "check_limits", "onnx_bytes"]
+
+_TEXTS: Mapping[str, Callable[[int], str]] = {
+    "parameters": format_count,
+    "macs": format_count,
+    SIZE: format_bytes,
+}
+_SIZE_AIM = 0.995  # of a file's limit: candidates are exported under other names than what ships
+
+
+def ceilings_of(config: Config, analysis: Analysis, module: nn.Module, dense_bytes: int) -> tuple[Ceiling, ...]:
+    """The configured limits for the planner; shares are of the dense model, whose ONNX file has ``dense_bytes``."""
+    models = {
+        "parameters": _count("parameters", analysis.weights),
+        "macs": _count("macs", ((*layer.output, *layer.reduced) for layer in analysis.layers if layer.contracts)),
+        SIZE: _count("bytes", analysis.weights, each=_bytes_each(module)),
+    }
+    dense = {"parameters": analysis.parameters, "macs": analysis.macs, SIZE: dense_bytes}
+    return tuple(
+        Ceiling(
+            name=name,
+            model=models[name],
+            limit=amount.of(dense[name]),
+            text=_TEXTS[name],
+            aim=_SIZE_AIM if name == SIZE else 1.0,
+        ).calibrated(analysis.dense_widths(), dense[name])
+        for name, amount in config.pruning.limits.items()
+    )
+
+
+def check_limits(config: Config, dense: Mapping[str, int], reached: Mapping[str, int]) -> tuple[LimitCheck, ...]:
+    """The configured limits beside what the dense and the shipped model have of each (by ``parameters`` and so on)."""
+    return tuple(
+        LimitCheck(name=name, limit=math.floor(amount.of(dense[name])), reached=reached[name], dense=dense[name])
+        for name, amount in config.pruning.limits.items()
+    )
+
+
+def onnx_bytes(export: ExportRecord) -> int:
+    """The size of the export's ONNX file with what belongs to it."""
+    return next(artifact.size_bytes for artifact in export.artifacts if artifact.format == "onnx")
+
+
+def _bytes_each(module: nn.Module) -> float:
+    parameters = list(module.parameters())
+    numbers = sum(parameter.numel() for parameter in parameters)
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters) / max(numbers, 1)
+
+
+def _count(name: str, shapes: Iterable[Sequence[DimForm]], each: float = 1.0) -> FittedLatency:
+    """``each`` times the sum of the shapes' products: what depends on equal groups in one node."""
+    terms: dict[tuple[str, ...], list[Term]] = defaultdict(list)
+    constant = 0.0
+    for shape in shapes:
+        scale = each * math.prod(form.constant for form in shape if not form.groups)
+        factors = tuple((form, 1) for form in shape if form.groups)
+        groups = tuple(sorted({group for form, _ in factors for group in form.groups}))
+        if groups:
+            terms[groups].append(Term(coefficient=scale, factors=factors))
+        else:
+            constant += scale
+    nodes = tuple(
+        FittedNode(name=f"{name}:{'+'.join(groups)}", aligned=tuple(found), unaligned=tuple(found), watched=())
+        for groups, found in terms.items()
+    )
+    return FittedLatency(nodes=nodes, constant_ms=constant)
