@@ -29,8 +29,8 @@ class NcnnBackend:
     """Opens ``.ncnn.param`` with its ``.ncnn.bin``: ``Target.threads`` threads, and no number narrower than asked for.
 
     ncnn stores and computes in fp16 by itself where the CPU can; that is off, on every side. Blocked layouts, Winograd
-    and light mode (blobs are freed once read) are on, as they are where a model ships. A file runs at the batch that
-    it was written with.
+    and light mode (blobs are freed once read) are on, as they are where a model ships; memory comes from ncnn's pools,
+    as in its own benchmark. A file runs at the batch that it was written with.
     """
 
     name = "ncnn"
@@ -57,14 +57,15 @@ class NcnnBackend:
         file = read_ncnn_file(path)
         for entry in file.inputs:
             shape_at_batch(path, entry.spec.name, entry.spec.shape, target.batch)
-        net = runtime.Net()
+        net, pools = runtime.Net(), (runtime.UnlockedPoolAllocator(), runtime.PoolAllocator())
         _set_options(net.opt, target)
+        net.opt.blob_allocator, net.opt.workspace_allocator = pools
         with held_output() as said:
             failed = net.load_param(str(path)) or net.load_model(str(weights))
         if failed:
             reason = said[0] if said else f"error {failed}"
             raise ExportError(f"ncnn cannot open {path}: {reason}", hint="export the model again")
-        return NcnnSession(runtime, net, file)
+        return NcnnSession(runtime, net, file, pools)
 
     def node_times(self, path: Path, target: Target, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
         """Per-layer times, from extracting one layer's outputs after the other's (ncnn has no profiler of its own)."""
@@ -93,9 +94,10 @@ def _set_options(options: Any, target: Target) -> None:
 class NcnnSession:
     """One network in ncnn."""
 
-    def __init__(self, runtime: ModuleType, net: Any, file: NcnnFile) -> None:
+    def __init__(self, runtime: ModuleType, net: Any, file: NcnnFile, pools: tuple[Any, ...]) -> None:
         self._runtime = runtime
         self._net = net
+        self._pools = pools  # the network does not hold on to them
         self._file = file
         self._inputs = tuple(entry.spec for entry in file.inputs)
         self._bound: list[Any] | None = None
@@ -163,8 +165,9 @@ class NcnnSession:
         return extractor
 
     def close(self) -> None:
-        """Drop the runtime's network."""
+        """Drop the runtime's network, and then the memory that it took."""
         self._net = self._bound = None
+        self._pools = ()
 
     def __enter__(self) -> Self:
         return self

@@ -39,15 +39,23 @@ def typical_times(session: NcnnSession, feeds: dict[str, np.ndarray], runs: int)
 
 
 def _time_layers(session: NcnnSession, blobs: list[Any], layers: list[Any]) -> dict[str, float]:
-    """Milliseconds by layer. What is extracted is dropped at once, as in-place layers copy what others hold."""
+    """Milliseconds by layer, without what asking takes: that is what asking for the same again takes.
+
+    What is extracted is dropped at once, for in-place layers copy what others hold.
+    """
     extractor = session.extractor(blobs)
     took = {}
     for layer in layers:
-        start = time.perf_counter_ns()
-        for top in layer.tops:
-            extractor.extract(top, _AS_IT_IS)
-        took[layer.name] = (time.perf_counter_ns() - start) / 1e6
+        first, again = (_time_extraction(extractor, layer.tops) for _ in range(2))
+        took[layer.name] = max(first - again, 0) / 1e6
     return took
+
+
+def _time_extraction(extractor: Any, numbers: list[int]) -> int:
+    start = time.perf_counter_ns()
+    for number in numbers:
+        extractor.extract(number, _AS_IT_IS)
+    return time.perf_counter_ns() - start
 
 
 def _shapes(session: NcnnSession, blobs: list[Any]) -> dict[int, Shape]:
