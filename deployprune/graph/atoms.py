@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType
 
@@ -53,6 +54,10 @@ class Atoms:
         for a, b in pairs.tolist():
             low, high = sorted((self._root(a), self._root(b)))
             self._parent[high] = low
+
+    def count_kept(self) -> int:
+        """A number that grows whenever more atoms are frozen."""
+        return int(np.count_nonzero(self._parent[: self._count] == KEEP))
 
     def freeze(self, ids: Ids) -> None:
         """Never remove these atoms."""
@@ -117,9 +122,33 @@ class Atoms:
         return self.layer(range(tensor.ndim), tensor[index].numpy())
 
     def move(self, labels: Labels, operation: Callable[[torch.Tensor], torch.Tensor], shape: Sequence[int]) -> Labels:
-        """Labels after a movement operation, which is run literally on every layer's atoms."""
+        """Labels after a movement operation, which is run literally on every layer's atoms.
+
+        Layers over different dimensions that come to lie along one are joined first.
+        """
         moved = [self.read(operation(labels.expanded(layer))) for layer in labels.layers]
+        for left, right in itertools.combinations(range(len(moved)), 2):
+            a, b = moved[left], moved[right]
+            if a is not None and b is not None and set(a.dims) & set(b.dims):
+                pair = (labels.layers[left], labels.layers[right])
+                if not set(pair[0].dims) & set(pair[1].dims):
+                    others = [layer for layer in labels.layers if layer not in pair]
+                    return self.move(Labels(labels.shape, (self.join(*pair), *others)), operation, shape)
         return Labels(tuple(shape), tuple(layer for layer in moved if layer is not None))
+
+    def join(self, left: Layer, right: Layer, kinds: Kinds = NO_KINDS) -> Layer:
+        """One layer in place of two that share no dimension: an atom of each is a block of the new ones."""
+        dims = tuple(sorted((*left.dims, *right.dims)))
+        sizes = dict(zip((*left.dims, *right.dims), (*left.ids.shape, *right.ids.shape), strict=True))
+        ids = self.fresh([sizes[dim] for dim in dims])
+        for layer in (left, right):
+            axes = [dims.index(dim) for dim in layer.dims]
+            rest = [axis for axis in range(ids.ndim) if axis not in axes]
+            blocks = ids.transpose(axes + rest).reshape(layer.ids.size, -1)
+            for parent, children in zip(layer.ids.ravel().tolist(), blocks, strict=True):
+                self.links.append(Link(parent, children, kinds.get(layer.dims, "channel")))
+        self.seen.append(ids)
+        return Layer(dims, ids)
 
     def stiffen(self, layers: Iterable[Layer], dims: frozenset[int]) -> tuple[Layer, ...]:
         """The layers once removal along ``dims`` is ruled out: atoms along these dimensions are united."""
