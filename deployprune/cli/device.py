@@ -17,27 +17,21 @@ def profile_device(
     """Measure the suite on every configured backend, one table file each below ``folder``."""
     from rich.console import Group
 
+    from deployprune.backends.devices.address import LOCAL
     from deployprune.backends.registry import backend_of
     from deployprune.device.files import table_path, write_table
     from deployprune.device.measuring import measure_device
-    from deployprune.records import Target
     from deployprune.reporting.device import render_device
     from deployprune.reporting.pictures.files import draw_device, require_pictures
     from deployprune.reporting.wording import format_share
 
     if pictures is not None:
         require_pictures()
-    settings, observer, tables = config.target, output.observer(), {}
-    for name in dict.fromkeys(settings.backends):
-        target = Target(
-            backend=name,
-            threads=settings.threads,
-            precision=settings.precision,
-            batch=settings.batch,
-            device=settings.device,
-        )
+    observer, tables = output.observer(), {}
+    for target in config.budgets:
         backend_of(target)
-        with observer.step(f"Measuring this device with {name}") as task:
+        where = "this device" if target.device == LOCAL else target.device
+        with observer.step(f"Measuring {where} with {target.backend}") as task:
             table = measure_device(target, budget_s=budget_seconds, seed=config.seed, task=task)
             task.finish(f"channel step {table.channel_step}, noise {format_share(table.noise)}")
         path = table_path(folder, table)

@@ -20,6 +20,7 @@ SETTINGS = (
     "target.backends",
     "target.threads",
     "target.batch",
+    "target.device",
     "target.precision",
     "table.variants",
     "table.rounds",

@@ -127,7 +127,7 @@ def test_nothing_stays_when_the_connection_ends(own_server: SshServer, onnx_path
 
 def test_a_device_is_had_by_one_at_a_time(own_server: SshServer, onnx_path: Path) -> None:
     target = Target(backend="fake", device=own_server.url)
-    first, second = (RemoteDevice(own_server.url, wait_s=0.5) for _ in range(2))
+    first, second = (RemoteDevice(f"{own_server.url}&wait=0.5") for _ in range(2))
     session = first.backend("fake").open(onnx_path, target)
     assert second.survey().problem is None  # looking is free
     with pytest.raises(DeviceError, match="in use"):

@@ -55,7 +55,7 @@ def test_a_cut_in_the_middle_of_a_call_is_survived(own_server: SshServer, target
 
 
 def test_a_device_that_reboots_is_waited_for(own_server: SshServer, target: Target, onnx_path: Path) -> None:
-    device = RemoteDevice(own_server.url, wait_s=30)
+    device = RemoteDevice(f"{own_server.url}&wait=30")
     with device.backend("onnxruntime").open(onnx_path, target) as session:
         session.bind(random_feeds(session.inputs, seed=0))
         own_server.stop()
@@ -79,7 +79,7 @@ def test_an_agent_that_hangs_on_after_a_cut_gives_way(own_server: SshServer, tar
 
 
 def test_a_device_that_stays_away_is_an_error(own_server: SshServer, target: Target, onnx_path: Path) -> None:
-    device = RemoteDevice(own_server.url, wait_s=1.0)
+    device = RemoteDevice(f"{own_server.url}&wait=1.0")
     with device.backend("onnxruntime").open(onnx_path, target) as session:
         session.bind(random_feeds(session.inputs, seed=0))
         own_server.stop()

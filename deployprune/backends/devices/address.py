@@ -1,4 +1,8 @@
-"""Device addresses: ``local``, ``ssh://[user@]host[:port][?python=...&config=...]`` and ``adb://serial[?binary=...]``."""
+"""Device addresses: ``local``, ``ssh://[user@]host[:port]`` and ``adb://serial``, with options behind a ``?``.
+
+ssh: ``python`` (that of the device, with the runtimes), ``config`` (a file for ``ssh -F``) and ``wait`` (for how many
+seconds a lost or busy device is waited for). adb: ``binary`` (the benchmark of the runtime).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _PLACES = {
     "ssh": re.compile(rf"(?:(?P<user>{_WORD})@)?(?P<name>{_WORD})(?::(?P<port>[1-9][0-9]{{0,4}}))?"),
     "adb": re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._:-]*)"),
 }
-_OPTIONS = {"ssh": ("python", "config"), "adb": ("binary",)}
+_OPTIONS = {"ssh": ("python", "config", "wait"), "adb": ("binary",)}
 _HINT = "write it as local, ssh://user@host:port or adb://serial; other ssh settings belong in ~/.ssh/config"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import math
 import threading
 import time
 import uuid
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteBackend", "RemoteDevice", "RemoteSession"]
 
 T = TypeVar("T")
-_WAIT_S = 120.0  # a board that reboots is back by then
+_WAIT_S = "120"  # a board that reboots is back by then
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _TRIES = 4
 _WARM_UP = 3
@@ -41,12 +42,13 @@ _AGAIN = "check the device and its network; what was measured is kept, and a run
 class RemoteDevice:
     """A device reached over ssh. There is one connection, made when it is first needed and again when it is lost.
 
-    ``wait_s`` says for how long a device is waited for that has gone, or that another deployprune measures on.
+    A device that has gone, or that another deployprune measures on, is waited for, by default for two minutes.
     """
 
-    def __init__(self, url: str, *, wait_s: float = _WAIT_S) -> None:
+    def __init__(self, url: str) -> None:
+        """Take the address; raises UsageError for what is none."""
         self.address = parse_device(url)
-        self._wait_s = wait_s
+        self._wait_s = _seconds(url, self.address.options.get("wait", _WAIT_S))
         self._client = uuid.uuid4().hex
         self._turn = threading.RLock()
         self._link: Link | None = None
@@ -138,6 +140,16 @@ class RemoteDevice:
             else:
                 self._was_there = True
                 return self._link
+
+
+def _seconds(url: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UsageError(f"{url!r}: wait={text} is no number of seconds", hint="for example: ?wait=60")
+    return value
 
 
 def _close_if_alive(device: weakref.ref[RemoteDevice]) -> None:
