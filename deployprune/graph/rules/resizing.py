@@ -94,9 +94,10 @@ def renumber_slice(call: Rewrite) -> None:
     keep = call.keeps(source)[dim]
     if keep is None:
         return
-    positions = torch.arange(shape[dim])[
-        slice(call.arguments.get("start"), call.arguments.get("end"), call.arguments.get("step", 1))
-    ]
+    start, end, step = call.arguments.get("start"), call.arguments.get("end"), call.arguments.get("step", 1)
+    positions = torch.arange(shape[dim])[slice(start, end, step)]
+    if len(positions) == shape[dim] and (end is None or end > shape[dim]):
+        return  # all of it, also where the batch is a factor of its size
     kept = call.results[0][dim]
     chosen = _ranks(keep, positions if kept is None else positions[kept], shape[dim])
     start, count = int(chosen[0]), len(chosen)
