@@ -21,6 +21,7 @@ def profile_device(
     from deployprune.backends.registry import backend_of
     from deployprune.device.files import table_path, write_table
     from deployprune.device.measuring import measure_device
+    from deployprune.records.naming import label_targets
     from deployprune.reporting.device import render_device
     from deployprune.reporting.pictures.files import draw_device, require_pictures
     from deployprune.reporting.wording import format_share
@@ -28,10 +29,10 @@ def profile_device(
     if pictures is not None:
         require_pictures()
     observer, tables = output.observer(), {}
-    for target in config.budgets:
+    for target, label in label_targets(config.budgets).items():
         backend_of(target)
         where = "this device" if target.device == LOCAL else target.device
-        with observer.step(f"Measuring {where} with {target.backend}") as task:
+        with observer.step(f"Measuring {where} with {label}") as task:
             table = measure_device(target, budget_s=budget_seconds, seed=config.seed, task=task)
             task.finish(f"channel step {table.channel_step}, noise {format_share(table.noise)}")
         path = table_path(folder, table)
