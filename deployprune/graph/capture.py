@@ -107,7 +107,7 @@ def _export(module: nn.Module, inputs: tuple[Any, ...], *, dynamic: bool) -> tor
 
 def _decompose_unknown(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """Operations that have no rule are written out in simpler ones, where torch knows how."""
-    known = torch.export.default_decompositions()
+    known = torch.export.default_decompositions().materialize()
     targets = {node.target for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)}
     table = {op: known[op] for op in targets if rule_for(op) is None and op in known}
     return program.run_decompositions(table) if table else program

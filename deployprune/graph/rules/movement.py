@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -45,11 +45,50 @@ def _expand(call: Call) -> Labels:
     return Labels(shape, (*moved.layers, *call.atoms.layers(parts)))
 
 
-def _like_other(call: Call) -> Labels:
+def _reshape_like(call: Call) -> Labels:
     """The shape is that of another tensor, so its labels count as well."""
-    shape = tuple(call.result.shape)
-    moved = _view(call) if call["self"].tensor.numel() == call.result.numel() else _move(call)
-    return meet_all(call, [Value(cast(Labels, moved), call.result, False), call["other"]], shape)
+    return meet_all(call, [Value(_view(call), call.result, False), call["other"]], tuple(call.result.shape))
+
+
+def _expand_like(call: Call) -> Labels:
+    """As an element-wise operation broadcasts."""
+    return meet_all(call, [call["self"], call["other"]], tuple(call.result.shape))
+
+
+def _shuffle_channels(call: Call) -> Labels:
+    """Groups must stay equally long: reading the channels as (group, member) makes their mask an outer product."""
+    x: Value = call["self"]
+    layers = call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim)) - {1})
+    call.atoms.layers(((0, 1), layer.ids.reshape(call["groups"], -1)) for layer in layers)
+    return call.atoms.move(Labels(x.labels.shape, layers), call.run, call.result.shape)
+
+
+def _shuffle_pixels(call: Call) -> Labels:
+    """The channels that become one pixel's neighbours go together."""
+    x: Value = call["self"]
+    layers = call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim)) - {x.ndim - 3})
+    for layer in layers:
+        blocks = layer.ids.reshape(-1, call["upscale_factor"] ** 2)
+        call.atoms.unite(blocks[:, :1], blocks)
+    return call.atoms.move(Labels(x.labels.shape, layers), call.run, call.result.shape)
+
+
+def _within(*names: str) -> Callable[[Call], Labels]:
+    """Movement along dimensions of which nothing may go: the argument of this name, or the last two."""
+
+    def labels(call: Call) -> Labels:
+        x: Value = call["self"]
+        dims = [call[name] % x.ndim for name in names] or [x.ndim - 2, x.ndim - 1]
+        still = Labels(x.labels.shape, call.atoms.stiffen(x.labels.layers, frozenset(dims)))
+        return call.atoms.move(still, call.run, call.result.shape)
+
+    return labels
+
+
+def _repeat_interleave(call: Call) -> Labels | list[Labels]:
+    if call["dim"] is None or (isinstance(call["repeats"], Value) and not call["repeats"].constant):
+        raise NotImplementedError("copies of elements whose number is not known")
+    return _move(call)
 
 
 def _cat(call: Call) -> Labels:
@@ -159,8 +198,8 @@ _PLAIN = Rule(_move)
 
 RULES: dict[str, Rule] = {
     **named(
-        "T adjoint chunk_cat diagonal flatten flip mT matrix_H moveaxis movedim numpy_T permute "
-        "pixel_shuffle pixel_unshuffle repeat repeat_interleave rot90 squeeze swapaxes swapdims t tile "
+        "T adjoint chunk_cat diagonal flatten flip mT matrix_H moveaxis movedim numpy_T permute repeat "
+        "rot90 squeeze swapaxes swapdims t tile "
         "transpose unbind unsqueeze",
         _PLAIN,
     ),
@@ -170,7 +209,12 @@ RULES: dict[str, Rule] = {
     ),
     "expand": Rule(_expand, resizing.resize("size")),
     "broadcast_to": Rule(_move, resizing.resize("size")),
-    **named("expand_as reshape_as view_as", Rule(_like_other, resizing.copy_shape)),
+    "expand_as": Rule(_expand_like),
+    **named("reshape_as view_as", Rule(_reshape_like, resizing.copy_shape)),
+    "pixel_shuffle": Rule(_shuffle_pixels),
+    "pixel_unshuffle": Rule(_within()),
+    "unfold": Rule(_within("dimension")),
+    "repeat_interleave": Rule(_repeat_interleave, resizing.choose_repeats),
     "unflatten": Rule(_move, resizing.resize_unflatten),
     **named(
         "split chunk split_with_sizes tensor_split",
@@ -179,7 +223,7 @@ RULES: dict[str, Rule] = {
     "slice": Rule(_move, resizing.renumber_slice),
     "select": Rule(_move, resizing.renumber_select),
     "roll": Rule(_move, resizing.resize_roll),
-    "channel_shuffle": Rule(_move, resizing.count_shuffle_groups),
+    "channel_shuffle": Rule(_shuffle_channels, resizing.count_shuffle_groups),
     "index": Rule(_index, resizing.renumber_indices),
     "index_select": Rule(_index, resizing.renumber_indices),
     **named("cat concat concatenate", Rule(_cat, resizing.drop_empty)),

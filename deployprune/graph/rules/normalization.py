@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def _layer_norm(call: Call) -> Labels:
 def _group_norm(call: Call) -> Labels:
     """Groups must stay equally long: the channels are seen as (group, member)."""
     x: Value = call["input"]
-    groups = call["num_groups"]
+    groups = call.get("num_groups", call.get("group"))
     layers = call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim)) - {1})
     shape = (groups, x.labels.shape[1] // groups)
     if shape[1] > 1:
@@ -65,6 +66,22 @@ def _group_norm(call: Call) -> Labels:
     call.atoms.layers(((0, 1), layer.ids.reshape(shape)) for layer in layers)
     stiff = Value(Labels(x.labels.shape, layers), x.tensor, x.constant)
     return _affine(call, stiff, ("weight", "bias"), 1)
+
+
+def _native(labels: Callable[[Call], Labels]) -> Callable[[Call], list[Labels]]:
+    """torch's inner forms give the statistics as well, which nothing of what is pruned here may need."""
+
+    def run(call: Call) -> list[Labels]:
+        return [labels(call), *(Labels(tuple(result.shape)) for result in call.result[1:])]
+
+    return run
+
+
+def _masked_native(masking: Callable[[MaskedCall], torch.Tensor]) -> Callable[[MaskedCall], Any]:
+    def run(call: MaskedCall) -> Any:
+        return (masking(call), *plain(call)[1:])
+
+    return run
 
 
 def _normalize(call: Call) -> Labels:
@@ -85,18 +102,20 @@ def _masked_layer_norm(call: MaskedCall) -> torch.Tensor:
     x: Operand = call["input"]
     dims = range(x.tensor.ndim - len(call["normalized_shape"]), x.tensor.ndim)
     part = x.compact(dims)
-    free = {name: None for name in ("weight", "bias") if name in call.arguments}
-    result = x.spread(call.run(lambda _: part, normalized_shape=part.shape[dims.start :], **free), dims)
-    return _scaled(call, result, dims.start)
+    over_what = part.shape[dims.start :]
+    if "bias" in call.arguments:
+        result = torch.nn.functional.layer_norm(part, over_what, eps=call["eps"])
+    else:
+        result = torch.nn.functional.rms_norm(part, over_what, eps=call["eps"])
+    return _scaled(call, x.spread(result, dims), dims.start)
 
 
 def _masked_group_norm(call: MaskedCall) -> torch.Tensor:
     """One group after another: the statistics of its channels that stay."""
     x: Operand = call["input"]
-    keep = x.keeps[1]
-    if keep is None:
-        return plain(call)  # type: ignore[no-any-return]
-    size = x.tensor.shape[1] // call["num_groups"]
+    channels = x.tensor.shape[1]
+    size = channels // call.get("num_groups", call.get("group"))
+    keep = torch.arange(channels) if x.keeps[1] is None else x.keeps[1]
     result = torch.zeros_like(x.tensor)
     for group in torch.unique(keep // size).tolist():
         members = keep[keep // size == group]
@@ -121,8 +140,11 @@ def _normalized_shape(call: Rewrite) -> None:
 def _num_groups(call: Rewrite) -> None:
     keep = call.results[0][1]
     if keep is not None:
-        members = call.result_shapes[0][1] // call.arguments["num_groups"]
-        call.set("num_groups", len(torch.unique(keep // members)))
+        name = "num_groups" if "num_groups" in call.arguments else "group"
+        members = call.result_shapes[0][1] // call.arguments[name]
+        call.set(name, len(torch.unique(keep // members)))
+        if "C" in call.arguments:
+            call.set("C", len(keep))
 
 
 RULES: dict[str, Rule] = {
@@ -131,6 +153,8 @@ RULES: dict[str, Rule] = {
     "layer_norm": Rule(_layer_norm, _normalized_shape, _masked_layer_norm),
     "rms_norm": Rule(_layer_norm, _normalized_shape, _masked_layer_norm),
     "group_norm": Rule(_group_norm, _num_groups, _masked_group_norm),
+    "native_layer_norm": Rule(_native(_layer_norm), _normalized_shape, _masked_native(_masked_layer_norm)),
+    "native_group_norm": Rule(_native(_group_norm), _num_groups, _masked_native(_masked_group_norm)),
     "_weight_norm": Rule(
         _normalize, None, over("v", lambda call, v: set(range(v.tensor.ndim)) - {call["dim"] % v.tensor.ndim})
     ),

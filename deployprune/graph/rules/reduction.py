@@ -30,7 +30,7 @@ def _reduced(given: int | Sequence[int] | None, ndim: int) -> frozenset[int]:
     return frozenset(dim % ndim for dim in ([given] if isinstance(given, int) else given))
 
 
-def _reduce(call: Call, *, statistics: bool) -> Labels:
+def _reduce(call: Call, *, statistics: bool) -> Labels | list[Labels]:
     x: Value = call["self"] if "self" in call.arguments else call["x"]
     dims = _dims(call, x)
     if statistics:
@@ -40,14 +40,16 @@ def _reduce(call: Call, *, statistics: bool) -> Labels:
         mapping = {dim: dim for dim in range(x.ndim)}
     else:
         mapping = {dim: index for index, dim in enumerate(d for d in range(x.ndim) if d not in dims)}
+    if isinstance(call.result, tuple | list):
+        return [settle(total, mapping, result.shape) for result in call.result]
     return settle(total, mapping, call.result.shape)
 
 
-def _sum(call: Call) -> Labels:
+def _sum(call: Call) -> Labels | list[Labels]:
     return _reduce(call, statistics=False)
 
 
-def _statistics(call: Call) -> Labels:
+def _statistics(call: Call) -> Labels | list[Labels]:
     return _reduce(call, statistics=True)
 
 
@@ -97,13 +99,20 @@ def _spatial(count: int) -> Rule:
     return Rule(labels)
 
 
+def _sample(call: Call) -> Labels:
+    """Channels are sampled alike; what says where must be whole."""
+    x: Value = call["input"]
+    call.atoms.freeze_labels(call["grid"].labels)
+    return Labels(tuple(call.result.shape), call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim)) - {1}))
+
+
 _STATISTICS = Rule(_statistics, None, over("self", _masked_dims, reduces=True))
 _ALONG = Rule(_along)
 
 RULES: dict[str, Rule] = {
     "sum": Rule(_sum, None, zeroed),
     **named(
-        "mean var std amax amin logsumexp linalg_vector_norm norm prod any all",
+        "mean var std var_mean std_mean aminmax amax amin logsumexp linalg_vector_norm norm prod any all",
         _STATISTICS,
     ),
     **named(
@@ -134,6 +143,7 @@ RULES: dict[str, Rule] = {
         _spatial(2),
     ),
     **named("max min sort argsort topk argmax argmin median kthvalue", Rule(_choose)),
+    **named("grid_sampler grid_sampler_2d grid_sampler_3d", Rule(_sample)),
     "upsample_linear1d": _spatial(1),
     "upsample_trilinear3d": _spatial(3),
 }
