@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import fx
@@ -95,7 +96,8 @@ def _costs(graph: LabelledGraph, forms: Forms, node: fx.Node, result: Labels) ->
         query, key = (forms.shape(graph.results(arguments[which])[0]) for which in ("query", "key"))
         scores = (*query[:-1], key[-2])
         first = _cost(f"{node.name}.scores", name, node, inputs, scores, (query[-1],))
-        return [first, _cost(node.name, name, node, inputs, output, (key[-2],))]
+        second = _cost(node.name, name, node, inputs, output, (key[-2],))
+        return [first, replace(second, sources=(first.name,))]
     return [_cost(node.name, name, node, inputs, output, _reduced(graph, forms, name, arguments))]
 
 
@@ -104,8 +106,22 @@ def _cost(
     reduced: tuple[DimForm, ...],
 ) -> LayerCost:  # fmt: skip
     return LayerCost(
-        name=name, op=op, module=module_of(node), inputs=inputs, output=output, contracts=bool(reduced), reduced=reduced
+        name=name,
+        op=op,
+        module=module_of(node),
+        inputs=inputs,
+        output=output,
+        contracts=bool(reduced),
+        reduced=reduced,
+        sources=tuple(dict.fromkeys(_calls(node.all_input_nodes))),
     )
+
+
+def _calls(nodes: Sequence[fx.Node]) -> Iterator[str]:
+    """The operations among these, and in the place of one of several results the operation that gives it."""
+    for node in nodes:
+        if node.op == "call_function":
+            yield from (node.name,) if hasattr(node.target, "_schema") else _calls(node.all_input_nodes)
 
 
 def _reduced(graph: LabelledGraph, forms: Forms, name: str, arguments: Mapping[str, Any]) -> tuple[DimForm, ...]:

@@ -12,7 +12,7 @@ from deployprune.graph.atoms import Atoms
 from deployprune.graph.branches import find_branches, inner_groups
 from deployprune.graph.forms import Forms, layer_costs
 from deployprune.graph.labels import KEEP, Labels
-from deployprune.graph.propagate import LabelledGraph
+from deployprune.graph.propagate import LabelledGraph, Opaque
 from deployprune.graph.signatures import signatures
 from deployprune.graph.units import Constraints, Unit, find_units
 from deployprune.records import Analysis, Axis, ChannelGroup, Frozen
@@ -82,13 +82,14 @@ def describe(
     everything = [unit for members in chosen.values() for unit in members]
     return Analysis(
         groups=groups,
-        frozen=(*_frozen(graph), *_unfollowed(units, left_out, places)),
+        frozen=(*_frozen(graph.opaque), *_unfollowed(units, left_out, places)),
         layers=layers,
         parameters=sum(int(np.prod(labels.shape)) for labels in _parameters(graph).values()),
         prunable_parameters=_removable(graph, everything),
         macs=macs,
         prunable_macs=macs - sum(layer.macs(dict.fromkeys(sizes, 0)) for layer in layers),
         weights=tuple(forms.shape(labels) for labels in _parameters(graph).values()),
+        held=_frozen(graph.held),
     )
 
 
@@ -170,10 +171,9 @@ def _changes_statistics(atoms: Atoms, members: Sequence[Unit]) -> bool:
     return any(touched & unit.atoms for unit in members)
 
 
-def _frozen(graph: LabelledGraph) -> tuple[Frozen, ...]:
+def _frozen(items: Sequence[Opaque]) -> tuple[Frozen, ...]:
     return tuple(
-        Frozen(op=item.op, reason=item.reason, location=item.location, parameters=item.parameters)
-        for item in graph.opaque
+        Frozen(op=item.op, reason=item.reason, location=item.location, parameters=item.parameters) for item in items
     )
 
 

@@ -5,6 +5,7 @@ An operation without a rule freezes its operands, and is reported: a model is ne
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ from deployprune.graph.rules import Call, Rule, Value, operation_name, rule_for
 from deployprune.graph.rules.base import argument_names
 
 __all__ = ["LabelledGraph", "Opaque", "bind", "propagate"]
+
+
+_NEEDS_ALL = "it needs every channel, or each in its place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class LabelledGraph:
     """The captured graph with the labels of every node (a list where a node has several results).
 
     ``parameters`` are keyed by their state-dict name; ``constants`` holds the values of nodes that no input reaches
-    and that are whole numbers: the indices that a rewrite needs.
+    and that are whole numbers: the indices that a rewrite needs. ``opaque`` are the calls that no rule covers, ``held``
+    those whose rule says that what they are given has to stay.
     """
 
     captured: Captured
@@ -45,6 +50,7 @@ class LabelledGraph:
     parameters: dict[str, Labels] = field(default_factory=dict)
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
     opaque: list[Opaque] = field(default_factory=list)
+    held: list[Opaque] = field(default_factory=list)
 
     def results(self, node: fx.Node) -> list[Labels]:
         """The labels of all results of a node; none where it gives no tensor."""
@@ -82,6 +88,8 @@ class _Propagator(fx.Interpreter):
         self.labelled = graph
         self._owners: dict[int, str] = {}
         self._free: set[str] = set()
+        self._whole: set[str] = set()
+        self._kept = 0
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -115,6 +123,7 @@ class _Propagator(fx.Interpreter):
         for source in node.all_input_nodes:
             for labels in self.labelled.results(source):
                 self.labelled.atoms.freeze_labels(labels)
+        self._tell_held("output", "the model's outputs stay as they are", "")
 
     def _label_call(self, node: fx.Node, result: Any) -> None:
         constant = all(source.name in self._free for source in node.all_input_nodes)
@@ -148,6 +157,25 @@ class _Propagator(fx.Interpreter):
             self._freeze_call(node, result, f"its rule does not cover this call ({type(error).__name__}: {error})")
             return
         self.labelled.nodes[node.name] = labels
+        self._tell_held(operation_name(node.target), _NEEDS_ALL, location_of(node) or module_of(node))
+
+    def _tell_held(self, op: str, reason: str, location: str) -> None:
+        """Note the parameters of which no output can go any more since this was last asked."""
+        kept = self.labelled.atoms.count_kept()
+        if kept == self._kept:
+            return
+        self._kept = kept
+        held = tuple(self._now_whole())
+        if held:
+            self.labelled.held.append(Opaque(op, reason, location, held))
+
+    def _now_whole(self) -> Iterator[str]:
+        find = self.labelled.atoms.find
+        for name, labels in self.labelled.parameters.items():
+            outputs = (layer.ids for layer in labels.layers if layer.dims[0] == 0)
+            if name not in self._whole and any(not find(ids).any() for ids in outputs):
+                self._whole.add(name)
+                yield name
 
     def _apply(self, rule: Rule, node: fx.Node, result: Any) -> Labels | list[Labels]:
         args, kwargs = self.fetch_args_kwargs_from_env(node)
@@ -175,6 +203,7 @@ class _Propagator(fx.Interpreter):
             self.labelled.opaque.append(Opaque(name, reason, place, parameters))
         for labels in frozen:
             self.labelled.atoms.freeze_labels(labels)
+        self._whole.update(parameters)
         if isinstance(result, torch.Tensor):
             self.labelled.nodes[node.name] = Labels(tuple(result.shape))
         else:

@@ -12,31 +12,19 @@ from deployprune.records import Analysis, DeviceSurvey, LatencyTable
 from deployprune.reporting import pruning, setup
 from deployprune.reporting.layout import emphasised, grid, section, title
 from deployprune.reporting.wording import NOT_MEASURED, format_share, format_target
-from deployprune.units import format_count, format_ms
+from deployprune.units import format_ms
 
 __all__ = ["render_analysis", "render_devices", "render_tables"]
 
 
 def render_analysis(analysis: Analysis) -> RenderableType:
-    """A model's channel groups with their share of the work, and what cannot be pruned and why."""
-    rows = [
-        (
-            group.name,
-            group.kind,
-            str(group.size),
-            str(group.step),
-            format_count(group.parameters),
-            format_count(group.macs),
-            format_share(group.macs / max(analysis.macs, 1)),
-        )
-        for group in analysis.groups
-    ]
-    header = ("group", "kind", "units", "step", "parameters", "MACs", "share")
-    summary, *frozen = pruning.analysis_lines(analysis)
-    parts: list[RenderableType] = [Padding(Text(summary, style="bold"), (1, 0))]
-    if rows:
-        parts.append(grid(rows, header=header))
-    parts.extend(section("Frozen", frozen or ["nothing: every operation has a rule"]))
+    """A model's channel groups with their share of the work, and what stays whole and why."""
+    parts: list[RenderableType] = [Padding(Text(pruning.summary_line(analysis), style="bold"), (1, 0))]
+    if analysis.groups:
+        parts.append(grid(pruning.group_rows(analysis), header=pruning.GROUP_COLUMNS))
+        parts.append(Padding(Text(pruning.SHARE_NOTE, style="dim"), (1, 0, 0, 2)))
+    parts.extend(section("Frozen", pruning.frozen_lines(analysis.frozen) or ["nothing: every operation has a rule"]))
+    parts.extend(section("Stays whole", pruning.held_lines(analysis.held) or ["nothing"]))
     return Group(*parts)
 
 

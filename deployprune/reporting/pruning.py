@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployprune.records import Analysis, LoopStep, Plan, Proof, TrainingRecord
+from deployprune.records import Analysis, Frozen, LoopStep, Plan, Proof, TrainingRecord
 from deployprune.reporting.view import RunView
 from deployprune.reporting.wording import format_share
 from deployprune.units import format_count
 
 __all__ = [
+    "GROUP_COLUMNS",
+    "SHARE_NOTE",
     "TRAIL_COLUMNS",
     "WidthRow",
     "analysis_lines",
+    "frozen_lines",
+    "group_rows",
+    "held_lines",
     "plan_line",
     "proof_line",
     "recovery_line",
+    "summary_line",
     "trail_rows",
     "width_rows",
 ]
 
+GROUP_COLUMNS = ("group", "kind", "units", "layers", "parameters", "share", "MACs", "share")
+SHARE_NOTE = "shares are of what goes with the whole group: a weight between two groups counts in both"
+_MOST_NAMES, _MOST_PLACES = 6, 3
 TRAIL_COLUMNS = ("turn", "target", "to reach", "predicted", "measured", "correction")
 
 
@@ -50,18 +60,63 @@ def width_rows(view: RunView) -> tuple[WidthRow, ...]:
 
 
 def analysis_lines(analysis: Analysis) -> tuple[str, ...]:
-    """How much of the model can be pruned, and what cannot and why."""
+    """How much of the model can be pruned, and what no rule covers."""
+    return (summary_line(analysis), *frozen_lines(analysis.frozen))
+
+
+def summary_line(analysis: Analysis) -> str:
+    """How much of the model can be pruned."""
     parameters = format_share(analysis.prunable_parameters / max(analysis.parameters, 1))
     macs = format_share(analysis.prunable_macs / max(analysis.macs, 1))
-    lines = [
+    return (
         f"{len(analysis.groups)} channel groups hold {parameters} of {format_count(analysis.parameters)} parameters "
         f"and {macs} of {format_count(analysis.macs)} MACs"
-    ]
-    for frozen in analysis.frozen:
-        where = f" at {frozen.location}" if frozen.location else ""
-        parameters = f"; keeps {', '.join(frozen.parameters)} whole" if frozen.parameters else ""
-        lines.append(f"frozen by {frozen.op}{where}: {frozen.reason}{parameters}")
-    return tuple(lines)
+    )
+
+
+def frozen_lines(frozen: Sequence[Frozen]) -> tuple[str, ...]:
+    """What cannot be pruned: the operation, where it stands, why, and what it keeps; like things on one line."""
+    alike: dict[tuple[str, str], list[Frozen]] = {}
+    for item in frozen:
+        alike.setdefault((item.op, item.reason), []).append(item)
+    return tuple(_frozen_line(op, reason, items) for (op, reason), items in alike.items())
+
+
+def _frozen_line(op: str, reason: str, items: Sequence[Frozen]) -> str:
+    places = tuple(dict.fromkeys(item.location for item in items if item.location))
+    kept = tuple(dict.fromkeys(name for item in items for name in item.parameters))
+    where = f" at {_listed(places, _MOST_PLACES)}" if places else ""
+    return f"frozen by {op}{where}: {reason}" + (f"; keeps {_listed(kept)} whole" if kept else "")
+
+
+def held_lines(held: Sequence[Frozen]) -> tuple[str, ...]:
+    """Parameters whose outputs all stay, and what they stay for."""
+    return tuple(
+        f"{_listed(item.parameters)}: {f'{item.op} at {item.location}: ' if item.location else ''}{item.reason}"
+        for item in held
+    )
+
+
+def group_rows(analysis: Analysis) -> tuple[tuple[str, ...], ...]:
+    """One row a channel group, in the order of :data:`GROUP_COLUMNS`."""
+    return tuple(
+        (
+            group.name,
+            group.kind,
+            str(group.size),
+            str(len({axis.parameter.rpartition(".")[0] for axis in group.axes})),
+            format_count(group.parameters),
+            format_share(group.parameters / max(analysis.parameters, 1)),
+            format_count(group.macs),
+            format_share(group.macs / max(analysis.macs, 1)),
+        )
+        for group in analysis.groups
+    )
+
+
+def _listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def plan_line(plan: Plan) -> str:
@@ -118,6 +173,13 @@ def recovery_line(view: RunView) -> str | None:
 def _training(training: TrainingRecord) -> str:
     means = [word for word, used in (("distillation", training.distilled), ("labels", training.labels)) if used]
     return (
-        f"{training.epochs} epochs with {' and '.join(means) or 'no loss'}, best after epoch {training.best_epoch}; "
-        f"best by {training.criterion}; {training.images_per_second:.0f} examples/s; seed {training.seed}"
+        f"{training.epochs} epochs with {' and '.join(means) or 'no loss'}; {_kept(training)}; "
+        f"{training.images_per_second:.0f} examples/s; seed {training.seed}"
     )
+
+
+def _kept(training: TrainingRecord) -> str:
+    best = "the best metric on the validation data" if training.criterion == "metric" else "the lowest validation loss"
+    if training.best_epoch == 0:
+        return f"kept the weights as they were pruned, which had {best}"
+    return f"kept the weights after epoch {training.best_epoch}, which had {best}"

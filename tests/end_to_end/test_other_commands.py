@@ -62,6 +62,18 @@ def test_inspect_lists_the_groups(project: Path, warm: WarmProcess) -> None:
     assert "1 channel group" in page.stdout
 
 
+def test_inspect_draws_the_groups(fresh_project: Path, warm: WarmProcess) -> None:
+    words = ["inspect", "model.pt", "--input", INPUT, "--picture", "groups.svg", "--dot", "groups.dot"]
+    ended = warm.run(*words, cwd=fresh_project)
+    assert ended.code == 0, ended.stderr
+    assert "8.weight, 8.bias: the model's outputs stay as they are" in ended.stdout
+    assert "Channel groups of model.pt" in (fresh_project / "groups.svg").read_text()
+    assert '"conv2d" -> "conv2d_1";' in (fresh_project / "groups.dot").read_text()
+    refused = warm.run(*words[:4], "--picture", "groups.gif", cwd=fresh_project)
+    assert refused.code == 2
+    assert "groups.gif names no picture" in refused.stderr
+
+
 def test_what_libraries_print_is_not_on_stdout(fresh_project: Path, warm: WarmProcess) -> None:
     (fresh_project / "loud.py").write_text(LOUD)
     words = ["inspect", "weights.pt", "--arch", "loud:make", "--input", INPUT, "--json"]

@@ -23,6 +23,17 @@ class Whitened(nn.Module):
         return self.out(self.hidden(whitened).relu())
 
 
+class Ranked(nn.Module):
+    """``sort`` has a rule, by which every channel has to stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.ranked, self.out = nn.Linear(4, 8), nn.Linear(8, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.sort(self.ranked(self.hidden(x).relu()), dim=1).values)
+
+
 class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +51,15 @@ def test_an_unknown_operation_freezes_its_operands_and_names_the_users_line() ->
     assert frozen.parameters == ("mixing.weight",)
     assert not any(axis.parameter == "mixing.weight" for group in analysis.record.groups for axis in group.axes)
     check_proof(analysis.prune(random_plan(analysis, seed=0)))
+
+
+def test_what_a_rule_keeps_whole_is_told_with_the_users_line() -> None:
+    record = analyze(Ranked().eval(), (torch.randn(3, 4),)).record
+    held = {item.op: item for item in record.held}
+    assert set(held["sort"].parameters) == {"ranked.weight", "ranked.bias"}
+    assert "torch.sort(self.ranked" in held["sort"].location
+    assert set(held["output"].parameters) == {"out.weight", "out.bias"}
+    assert record.frozen == ()
 
 
 def test_control_flow_over_data_is_refused_with_its_source_line() -> None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from deployprune.device.records import DeviceTable
-    from deployprune.records import LatencyTable, SweepRecord
+    from deployprune.records import Analysis, LatencyTable, SweepRecord
 
-__all__ = ["draw_device", "draw_model", "draw_sweep", "require_pictures"]
+__all__ = ["draw_analysis", "draw_device", "draw_model", "draw_sweep", "require_pictures"]
 
 _SUFFIXES = (".svg", ".png")
 
@@ -56,6 +56,13 @@ def draw_sweep(record: SweepRecord, path: Path) -> Path:
     from deployprune.reporting.pictures.sweep import draw_curve
 
     return _write(path, partial(draw_curve, record))
+
+
+def draw_analysis(analysis: Analysis, name: str, path: Path) -> Path:
+    """Draw a model's channel groups, as SVG or PNG."""
+    from deployprune.reporting.pictures.groups import draw_groups
+
+    return _write(path, partial(draw_groups, analysis, name))
 
 
 def _write(path: Path, draw: Callable[[], Figure]) -> Path:

@@ -47,7 +47,7 @@ def draw_curve(record: SweepRecord) -> Figure:
     plain(axes, grid="y")
     for index, (target, name) in enumerate(target_names(record).items()):
         marks = _marks(record, target, measured)
-        _draw_line(axes, marks, PALETTE[index % len(PALETTE)], name, above=index % 2 == 0)
+        _draw_line(axes, marks, PALETTE[index % len(PALETTE)], name)
     axes.margins(x=0.06, y=0.14)
     axes.set_xlim(left=0)
     axes.set_xlabel("measured latency, ms")
@@ -89,7 +89,7 @@ def _mark(side: SweepSide, speedup: float, dense_ms: float, height: float) -> _M
     return _Mark(side.role, speedup, middle, (middle - low, high - middle), height)
 
 
-def _draw_line(axes: Axes, marks: list[_Mark], color: str, label: str, *, above: bool) -> None:
+def _draw_line(axes: Axes, marks: list[_Mark], color: str, label: str) -> None:
     joined = sorted((mark for mark in marks if mark.role != "unstructured"), key=lambda mark: mark.speedup)
     axes.plot([m.ms for m in joined], [m.height for m in joined], color=color, linewidth=1.8, label=label, zorder=2)
     for mark in marks:
@@ -98,19 +98,19 @@ def _draw_line(axes: Axes, marks: list[_Mark], color: str, label: str, *, above:
         axes.plot(mark.ms, mark.height, marker, color=color, markersize=size, markeredgewidth=1.6, zorder=3)
     for mark in (mark for mark in marks if mark.role != "dense"):
         axes.errorbar(mark.ms, mark.height, xerr=[[part] for part in mark.interval], color=color, zorder=2)
-        _name(axes, mark, color, above=above)
+        _name(axes, mark, color)
 
 
-def _name(axes: Axes, mark: _Mark, color: str, *, above: bool) -> None:
-    """The speed-up asked, above or below a candidate and smaller beside a twin."""
+def _name(axes: Axes, mark: _Mark, color: str) -> None:
+    """The speed-up asked, left above a candidate, where curves that rise leave room, and smaller beside a twin."""
     candidate = mark.role == "candidate"
     axes.annotate(
         f"{mark.speedup:g}x",
         (mark.ms, mark.height),
-        xytext=(0, 9 if above else -9) if candidate else (9, 0),
+        xytext=(-6, 6) if candidate else (9, 0),
         textcoords="offset points",
-        ha="center" if candidate else "left",
-        va="center" if not candidate else "bottom" if above else "top",
+        ha="right" if candidate else "left",
+        va="bottom" if candidate else "center",
         color=color,
         fontsize=9.5 if candidate else 8,
         fontweight="bold" if candidate else "normal",
