@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from deployprune.errors import UsageError
+from deployprune.conditions import Budget, Condition, TargetConfig, check_conditions, parsed, target_of
 from deployprune.records import Target
-from deployprune.settings import about
-from deployprune.units import Amount, parse_count, parse_latency, parse_size, parse_speedup
+from deployprune.settings import Section, about
+from deployprune.units import Amount, parse_count, parse_size
 
 __all__ = ["Budget", "Config"]
 
-T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Points = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What all sections are: frozen, and strict about their keys."""
-
-
-class ModelConfig(_Section, frozen=True):
+class ModelConfig(Section, frozen=True):
     """Which model, and what it is called with."""
 
     source: Annotated[
@@ -52,80 +46,7 @@ class ModelConfig(_Section, frozen=True):
     ] = False
 
 
-class Budget(_Section, frozen=True):
-    """A latency budget: in time, or as a factor of the dense model's latency, or none."""
-
-    latency: Annotated[
-        str | int | float | None, about("latency budget, such as 30ms", flag="--target-latency", metavar="TIME")
-    ] = None
-    speedup: Annotated[str | int | float | None, about("latency budget as a factor, such as 2x", metavar="FACTOR")] = (
-        None
-    )
-
-    @property
-    def latency_ms(self) -> float | None:
-        """The budget in ms, or None where none is set."""
-        return None if self.latency is None else parse_latency(str(self.latency))
-
-    @property
-    def speedup_factor(self) -> float | None:
-        """The budget as a factor above 1, or None where none is set."""
-        return None if self.speedup is None else parse_speedup(str(self.speedup))
-
-    @property
-    def has_budget(self) -> bool:
-        """Whether either is set."""
-        return self.latency is not None or self.speedup is not None
-
-
-class TargetConfig(Budget, frozen=True):
-    """How fast it has to be, where, and what that may cost."""
-
-    backends: Annotated[
-        list[str], about("runtime the model ships to; may be repeated", flag="--backend", metavar="NAME", min_length=1)
-    ] = msgspec.field(default_factory=lambda: ["onnxruntime", "openvino"])
-    threads: Annotated[int, about("threads the runtime may use", ge=1)] = 1
-    batch: Annotated[int, about("examples in one inference", ge=1)] = 1
-    device: Annotated[
-        str, about("where it is timed: local, ssh://[USER@]HOST[:PORT] or adb://SERIAL", metavar="DEVICE")
-    ] = "local"
-    precision: Annotated[Literal["f32", "bf16"], about("arithmetic of the runtime")] = "f32"
-    max_accuracy_drop: Annotated[
-        Points | None,
-        about("most points of accuracy that may be lost", metavar="POINTS"),
-    ] = None
-
-    def __post_init__(self) -> None:
-        _check_budget(self, "$.target")
-
-
-class Condition(Budget, frozen=True, kw_only=True, omit_defaults=True):
-    """One of several targets; what it leaves out is as ``target`` has it."""
-
-    backend: str
-    device: str | None = None
-    threads: Count | None = None
-    precision: Literal["f32", "bf16"] | None = None
-
-
-def _check_budget(budget: Budget, place: str) -> None:
-    """Raise UsageError, naming the place, for two budgets and for one that cannot be read."""
-    parsers = {"latency": parse_latency, "speedup": parse_speedup}
-    for key, parse in parsers.items():
-        value = getattr(budget, key)
-        _ = value is None or _parsed(f"{place}.{key}", parse, value)
-    if budget.latency is not None and budget.speedup is not None:
-        raise UsageError(f"{place}: both latency and speedup are given", hint="a target has one latency budget")
-
-
-def _parsed(place: str, parse: Callable[[str], T], value: str | float) -> T:
-    try:
-        return parse(str(value))
-    except UsageError as error:
-        raise UsageError(f"{place}: {error.message}", hint=error.hint) from error
-
-
-class DataConfig(_Section, frozen=True):
+class DataConfig(Section, frozen=True):
     """What the model is recovered and judged with."""
 
     source: Annotated[
@@ -146,14 +67,14 @@ class DataConfig(_Section, frozen=True):
     augment: Annotated[Literal["none", "flip", "crop", "crop-flip"], about("augmentation of training images")] = "none"
 
 
-class GroupConfig(_Section, frozen=True, omit_defaults=True):
+class GroupConfig(Section, frozen=True, omit_defaults=True):
     """What differs for some groups; what is left out is as for all."""
 
     min_width: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     step: Count | None = None
 
 
-class PruningConfig(_Section, frozen=True):
+class PruningConfig(Section, frozen=True):
     """What may be taken away, and by which measure."""
 
     criterion: Annotated[
@@ -199,13 +120,13 @@ class PruningConfig(_Section, frozen=True):
         """The limits that are set, of ``parameters``, ``macs`` and ``size`` (of the ONNX file, in bytes)."""
         parsers = {"parameters": parse_count, "macs": parse_count, "size": parse_size}
         return {
-            name: _parsed(f"$.pruning.max_{name}", parse, value)
+            name: parsed(f"$.pruning.max_{name}", parse, value)
             for name, parse in parsers.items()
             if (value := getattr(self, f"max_{name}")) is not None
         }
 
 
-class TableConfig(_Section, frozen=True):
+class TableConfig(Section, frozen=True):
     """How the latency table is measured."""
 
     variants: Annotated[int, about("whole-model variants that are timed", ge=6)] = 24
@@ -224,7 +145,7 @@ class TableConfig(_Section, frozen=True):
     ] = False
 
 
-class RecoveryConfig(_Section, frozen=True):
+class RecoveryConfig(Section, frozen=True):
     """Fine-tuning of the pruned model, distilled from the dense one."""
 
     epochs: Annotated[int, about("epochs of fine-tuning; 0 leaves the pruned weights", ge=0)] = 3
@@ -242,13 +163,13 @@ class RecoveryConfig(_Section, frozen=True):
     workers: Annotated[int, about("processes that load data", ge=0)] = 0
 
 
-class ExportConfig(_Section, frozen=True):
+class ExportConfig(Section, frozen=True):
     """How the files are written."""
 
     static: Annotated[bool, about("fix the batch in the exported files")] = False
 
 
-class VerificationConfig(_Section, frozen=True):
+class VerificationConfig(Section, frozen=True):
     """How the result is proven."""
 
     budget_seconds: Annotated[
@@ -257,7 +178,7 @@ class VerificationConfig(_Section, frozen=True):
     unstructured: Annotated[bool, about("build and time an unstructured twin of the same size")] = True
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """Everything a run is told."""
 
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
@@ -276,22 +197,7 @@ class Config(_Section, frozen=True):
     output: Annotated[str, about("folder that run directories are made in", metavar="FOLDER")] = "runs"
 
     def __post_init__(self) -> None:
-        for index, condition in enumerate(self.targets):
-            _check_budget(condition, f"$.targets[{index}]")
-        seen: dict[Target, int] = {}
-        for index, condition in enumerate(self.targets):
-            target = _target(condition, self.target)
-            if target in seen:
-                raise UsageError(
-                    f"$.targets[{index}]: the same backend, device, threads and precision as $.targets[{seen[target]}]",
-                    hint="leave one of them out, or let them differ",
-                )
-            seen[target] = index
-        if self.target.has_budget and self.targets and all(condition.has_budget for condition in self.targets):
-            raise UsageError(
-                "$.target: this latency budget counts for none of the targets: each has its own in $.targets",
-                hint="drop it, or leave it out of the targets that it is for",
-            )
+        check_conditions(self.targets, self.target)
 
     @property
     def has_budget(self) -> bool:
@@ -303,15 +209,5 @@ class Config(_Section, frozen=True):
         """Every target, those of ``targets`` or one for each of ``target.backends``, and the latency budget on it."""
         given = self.targets or [Condition(backend=name) for name in self.target.backends]
         return {
-            _target(condition, self.target): condition if condition.has_budget else self.target for condition in given
+            target_of(condition, self.target): condition if condition.has_budget else self.target for condition in given
         }
-
-
-def _target(condition: Condition, common: TargetConfig) -> Target:
-    return Target(
-        backend=condition.backend,
-        threads=condition.threads or common.threads,
-        precision=condition.precision or common.precision,
-        batch=common.batch,
-        device=condition.device or common.device,
-    )

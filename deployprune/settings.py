@@ -16,9 +16,13 @@ import msgspec
 
 from deployprune.errors import UsageError
 
-__all__ = ["Setting", "about", "list_settings", "merge", "unflatten", "validate"]
+__all__ = ["Section", "Setting", "about", "list_settings", "merge", "unflatten", "validate"]
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all sections are: frozen, and strict about their keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
