@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deployprune.errors import BackendUnavailableError, ExportError
 from deployprune.export.causes import first_cause
+from deployprune.export.litert_sparse import store_sparse
 from deployprune.export.quiet import quiet
 from deployprune.export.reference import evaluation_copy, named_outputs
 from deployprune.export.staging import staged
@@ -37,11 +38,17 @@ class _Named(nn.Module):
 
 
 def export_litert(
-    module: nn.Module, example_inputs: tuple[Tensor, ...], path: Path, *, input_names: Sequence[str]
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    path: Path,
+    *,
+    input_names: Sequence[str],
+    sparse: bool = False,
 ) -> None:
     """Write ``module``, in evaluation mode, as ``path`` at the batch of the examples; the caller's module is left as
     it is.
 
+    With ``sparse``, 1x1 convolutions whose weights are zero often enough are stored for XNNPACK's sparse kernels.
     Raises BackendUnavailableError without ``litert-torch``, ExportError for what cannot be converted or written.
     """
     named = _Named(evaluation_copy(module), input_names).eval()
@@ -50,6 +57,8 @@ def export_litert(
         converted = _convert(converter, named, dict(zip(input_names, example_inputs, strict=True)))
         with staged(path) as place:
             converted.export(str(place))
+            if sparse:
+                place.write_bytes(store_sparse(place.read_bytes()))
 
 
 def _convert(converter: ModuleType, module: nn.Module, examples: dict[str, Tensor]) -> Any:

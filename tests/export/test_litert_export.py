@@ -9,6 +9,7 @@ import torch
 from named_net import NamedNet, named_examples
 from torch import nn
 
+from deployprune.backends.feeds import random_feeds
 from deployprune.backends.registry import get_backend
 from deployprune.errors import BackendUnavailableError, ExportError
 from deployprune.export.formats import get_format
@@ -66,3 +67,22 @@ def test_a_missing_converter_names_the_command(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(BackendUnavailableError) as caught:
         export_litert(nn.ReLU(), (SAMPLE,), tmp_path / "m.tflite", input_names=["x"])
     assert caught.value.hint == "pip install 'deployprune[litert]'"
+
+
+def test_sparse_weights_take_less_space_and_give_the_same_outputs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 300, 1), nn.ReLU(), nn.Conv2d(300, 8, 1)).eval()
+    for layer, share in ((model[2], 0.9), (model[4], 0.3)):
+        weight = layer.weight.data
+        weight[torch.rand(weight.shape) < share] = 0.0
+    sizes, outputs = {}, {}
+    for sparse in (False, True):
+        path = tmp_path / f"{sparse}.tflite"
+        export_litert(model, (SAMPLE,), path, input_names=["x"], sparse=sparse)
+        sizes[sparse] = path.stat().st_size
+        with BACKEND.open(path, Target(backend="litert")) as session:
+            feeds = random_feeds(session.inputs, seed=0)
+            outputs[sparse] = session.run(feeds)[0]
+        assert len([node for node in BACKEND.node_times(path, Target(backend="litert"), feeds, 1) if node.inputs]) >= 3
+    np.testing.assert_array_equal(outputs[True], outputs[False])
+    assert sizes[False] - sizes[True] > 0.7 * model[2].weight.numel() * 4
