@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployprune.records import Host
 
-__all__ = ["describe_host", "overheated", "read_temperature"]
+__all__ = ["describe_host", "known_isa", "overheated", "read_temperature"]
 
 _PACKAGES = ("deployprune", "torch", "onnx", "onnxruntime", "openvino", "numpy")
 _X86 = "avx2 fma avx_vnni avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
@@ -27,10 +27,9 @@ def describe_host() -> Host:
     What the system does not tell is ``unknown`` or empty (the instruction sets outside of Linux).
     """
     info = _cpuinfo()
-    flags = set((info.get("flags") or info.get("Features") or "").split())
     return Host(
         cpu=info.get("model name") or platform.processor() or platform.machine(),
-        isa=tuple(name for name in _ISA if name in flags),
+        isa=known_isa(info.get("flags") or info.get("Features") or ""),
         cores=_cores(),
         memory_bytes=_memory(),
         governor=_GOVERNOR.read_text().strip() if _GOVERNOR.is_file() else "unknown",
@@ -38,6 +37,11 @@ def describe_host() -> Host:
         python=platform.python_version(),
         versions={name: found for name in _PACKAGES if (found := _version(name)) is not None},
     )
+
+
+def known_isa(flags: str) -> tuple[str, ...]:
+    """The instruction sets among a processor's ``flags`` that runtimes choose their kernels by."""
+    return tuple(name for name in _ISA if name in flags.split())
 
 
 def read_temperature(thermal: Path = _THERMAL) -> float | None:

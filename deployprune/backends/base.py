@@ -55,13 +55,16 @@ class Session(Protocol):
 
 @runtime_checkable
 class _FarSession(Protocol):
-    """A session that is asked from far away: several inferences in one question leave no gaps between them."""
+    """A session that is asked from far away: several inferences in one question leave no gaps between them.
+
+    A runtime's own benchmark may tell the middle of them alone.
+    """
 
     def time_many(self, count: int) -> list[float]: ...
 
 
 def time_many(session: Session, count: int) -> list[float]:
-    """Milliseconds of each of ``count`` inferences of the bound inputs, back to back."""
+    """Milliseconds of ``count`` inferences of the bound inputs, back to back: of each, or one middle of all."""
     if isinstance(session, _FarSession):
         return session.time_many(count)
     return [session.time_once() for _ in range(count)]

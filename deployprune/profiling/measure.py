@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 
-from deployprune.backends.base import Session
+from deployprune.backends.base import Session, time_many
 from deployprune.errors import UsageError
 from deployprune.records import Measurement, Ratio
 from deployprune.stats import bootstrap_ratio, half_width
@@ -99,7 +99,7 @@ def _ratio(name: str, samples: dict[str, list[float]], baseline: str, seed: int)
 
 def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) -> dict[str, int]:
     """How many inferences make one sample of each session, by what its warm-up took."""
-    took = {name: median(session.time_once() for _ in range(max(warmup, 1))) for name, session in sessions.items()}
+    took = {name: median(time_many(session, max(warmup, 1))) for name, session in sessions.items()}
     return {
         name: max(_FEWEST if min_round_ms and ms < _SHORT_MS else 1, math.ceil(min_round_ms / ms))
         for name, ms in took.items()
@@ -125,8 +125,8 @@ def _add_rounds(
 
 
 def _sample(session: Session, repeats: int) -> float:
-    session.time_once()
-    return median(session.time_once() for _ in range(repeats))
+    times = time_many(session, 1 + repeats)
+    return median(times[1:] or times)
 
 
 @contextmanager

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from adb_server import SERIAL, fake_phone
+from fake_benchmark import write_benchmark
 from ssh_server import SshServer, require_openssh
 from toy_project import COMPRESS, INPUT, TRAINED, only_run, shipped
 from warm_process import WarmProcess
@@ -93,3 +98,36 @@ def test_a_real_runtime_on_a_device(fresh_project: Path, warm: WarmProcess, serv
     (result,) = RunDirectory.open(only_run(fresh_project)).read(VERIFICATION).targets
     assert {card.role for card in result.cards} == {"dense", "candidate", "unstructured"}
     assert all(card.accuracy and card.peak_memory_bytes for card in result.cards)
+
+
+@pytest.mark.slow
+def test_a_phone(
+    fresh_project: Path,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A phone whose latency is a law of the file's size: the loop meets it, though the nodes' times are of here."""
+    folder = tmp_path_factory.mktemp("phone")
+    program = write_benchmark(tmp_path_factory.mktemp("programs"), "onnxruntime_perf_test")
+    words = [
+        "compress",
+        "model.pt",
+        "--input",
+        INPUT,
+        "--speedup",
+        "1.3x",
+        "--epochs",
+        "1",
+        "--variants",
+        "6",
+        *TRAINED,
+    ]
+    words += ["--table-rounds", "3", "--backend", "onnxruntime", "--device", f"adb://{SERIAL}?binary={program}"]
+    with fake_phone(folder, monkeypatch):
+        command = [sys.executable, "-m", "deployprune", *words, "--verification-seconds", "20"]
+        env = {**os.environ, **environment, "ANDROID_ADB_SERVER_PORT": os.environ["ANDROID_ADB_SERVER_PORT"]}
+        done = subprocess.run(command, cwd=fresh_project, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (result,) = RunDirectory.open(only_run(fresh_project)).read(VERIFICATION).targets
+    assert all(card.accuracy and card.peak_memory_bytes is None for card in result.cards)

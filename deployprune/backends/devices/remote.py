@@ -19,6 +19,7 @@ import msgspec
 
 from deployprune.backends.base import check_target, require_file
 from deployprune.backends.devices.address import LOCAL, parse_device
+from deployprune.backends.devices.files import model_files
 from deployprune.backends.devices.link import Link, LinkLost, open_link
 from deployprune.backends.devices.wire import FrameError, pack_arrays, unpack_arrays
 from deployprune.backends.feeds import check_feeds
@@ -35,7 +36,6 @@ _WAIT_S = "120"  # a board that reboots is back by then
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _TRIES = 4
 _WARM_UP = 3
-_SIDE = {".xml": ".bin", ".param": ".bin"}  # the file that a model's main file needs beside it
 _AGAIN = "check the device and its network; what was measured is kept, and a run goes on with --resume"
 
 
@@ -288,14 +288,11 @@ class _Model:
     @classmethod
     def of(cls, path: Path) -> _Model:
         """``path`` with the file beside it that belongs to it."""
-        files = [path]
-        side = _SIDE.get(path.suffix)
-        if side is not None and path.with_suffix(side).is_file():
-            files.append(path.with_suffix(side))
+        files = model_files(path)
         whole = hashlib.sha256()
         for file in files:
             whole.update(f"{file.name}\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-        return cls(tuple(files), whole.hexdigest())
+        return cls(files, whole.hexdigest())
 
     def arguments(self, link: Link, target: Target) -> dict[str, Any]:
         """How a call names the model, which is sent if it is not on the device yet."""
