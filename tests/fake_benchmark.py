@@ -1,4 +1,4 @@
-"""A program that prints what the benchmarks of LiteRT, ONNX Runtime and ncnn do: its time is a law of the file's size."""
+"""A program that prints what three benchmarks do (LiteRT, ONNX Runtime, ncnn); its time is a law of the file's size."""
 
 from __future__ import annotations
 

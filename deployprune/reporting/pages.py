@@ -66,9 +66,11 @@ def _device(survey: DeviceSurvey) -> Iterator[RenderableType]:
         ]
         yield grid(rows, header=("backend", "state", "version", "install with"))
         yield Text()
-    warmth = () if survey.temperature_c is None else (("temperature", f"{survey.temperature_c:.0f} °C"),)
-    if rows := (*setup.host_rows(survey.host), *warmth):
-        yield grid(rows)
+    machine = list(setup.host_rows(survey.host))
+    if survey.temperature_c is not None:
+        machine.append(("temperature", f"{survey.temperature_c:.0f} °C"))
+    if machine:
+        yield grid(machine)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

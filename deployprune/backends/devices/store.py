@@ -34,13 +34,14 @@ class ModelStore:
         return found
 
     def add(self, digest: str, names: Sequence[str], contents: Sequence[bytes]) -> None:
-        """Keep the files of a model, all or none."""
+        """Keep the files of a model, all or none. Raises DeviceError for a name that is a path."""
         folder = self._folder / _checked(digest)
+        kept = [_checked(name) for name in names]
         part = self._folder / f".{digest[:16]}-{os.getpid()}"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        for name, content in zip(names, contents, strict=True):
-            (part / _checked(name)).write_bytes(content)
+        for name, content in zip(kept, contents, strict=True):
+            (part / name).write_bytes(content)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
         self._shrink(keep=folder)
