@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from torch import nn
 
 from deployprune.config import Config
-from deployprune.profiling.features import Term
 from deployprune.profiling.fit import FittedLatency
 from deployprune.profiling.nodes import FittedNode
+from deployprune.profiling.terms import Term
 from deployprune.pruning.ceilings import SIZE, Ceiling
 from deployprune.records import Analysis, DimForm, LimitCheck
 from deployprune.steps import ExportRecord
@@ -78,8 +78,5 @@ def _count(name: str, shapes: Iterable[Sequence[DimForm]], each: float = 1.0) ->
             terms[groups].append(Term(coefficient=scale, factors=factors))
         else:
             constant += scale
-    nodes = tuple(
-        FittedNode(name=f"{name}:{'+'.join(groups)}", aligned=tuple(found), unaligned=tuple(found), watched=())
-        for groups, found in terms.items()
-    )
+    nodes = tuple(FittedNode(name=f"{name}:{'+'.join(groups)}", terms=tuple(found)) for groups, found in terms.items())
     return FittedLatency(nodes=nodes, constant_ms=constant)

@@ -87,7 +87,7 @@ class Variants:
     def _sample(self, index: int, widths: dict[str, int]) -> Sample:
         stem = self.folder / (f"probe-{index}" if index else "variant-0")
         export_widths(self.bench, widths, stem, _formats(self.bench) if index == 0 else ())
-        return Sample(model=onnx.load(get_format("onnx").path(stem)), widths=widths)
+        return Sample(model=onnx.load(get_format("onnx").path(stem), load_external_data=False), widths=widths)
 
 
 @contextmanager

@@ -7,51 +7,91 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deployprune.profiling.matching import MatchedNode
+from deployprune.profiling.terms import CONSTANT, Condition, Term
 from deployprune.records import DimForm, LayerCost
 
-__all__ = ["CONSTANT", "Term", "layer_terms", "misaligned", "node_terms", "weight_terms"]
+__all__ = ["NodeShape", "layer_terms", "node_laws", "node_shape", "weight_terms"]
+
+_ALIGNMENT = 4  # channels below which blocked layouts are left (ONNX Runtime's MLAS), whatever the block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """``coefficient * product(factors)``, each factor rounded up to its step in channels: a staircase."""
+class NodeShape:
+    """The dimensions that a node's time is made of: what it reads, writes, and sums over."""
 
-    coefficient: float = 1.0
-    factors: tuple[tuple[DimForm, int], ...] = ()
+    read: tuple[DimForm, ...]
+    written: tuple[DimForm, ...]
+    summed: tuple[DimForm, ...]
+    transposed: bool
 
-    def value(self, widths: dict[str, int]) -> float:
-        """The term at these widths."""
-        total = self.coefficient
-        for form, step in self.factors:
-            total *= -(-form.size(widths) // step) * step
-        return total
+    @property
+    def inner(self) -> tuple[DimForm, ...]:
+        """The dimensions of the reading side that widths change."""
+        return tuple(dict.fromkeys(form for form in (*self.read, *self.summed) if form.groups))
 
-    def scaled(self, factor: float) -> Term:
-        """The term times ``factor``."""
-        return replace(self, coefficient=self.coefficient * factor)
-
-
-CONSTANT = Term()
+    @property
+    def outer(self) -> tuple[DimForm, ...]:
+        """Those of the writing side."""
+        return tuple(dict.fromkeys(form for form in self.written if form.groups))
 
 
-def misaligned(forms: Sequence[DimForm], widths: dict[str, int], alignment: int) -> bool:
-    """Whether any of these dimensions is no multiple of ``alignment`` channels."""
-    return alignment > 1 and any(form.size(widths) % alignment for form in forms)
+def node_shape(node: MatchedNode, layers: Sequence[LayerCost]) -> NodeShape:
+    """What a matched node reads, writes and sums over."""
+    transposed = "transpose" in node.operator or "backprop" in node.operator
+    summed = _weight(node)[1:] if transposed else _reduced(node, layers)
+    return NodeShape(
+        read=node.inputs[0] if node.inputs else (), written=node.output, summed=summed, transposed=transposed
+    )
 
 
-def node_terms(node: MatchedNode, layers: Sequence[LayerCost], output_step: int, input_step: int) -> tuple[Term, ...]:
+def node_terms(shape: NodeShape, output_step: int, input_step: int) -> tuple[Term, ...]:
     """The node's constant, work (MACs, where it contracts), the work's square, and the elements it reads and writes.
 
     Kernels pad what they write to ``output_step`` channels, and some also what they sum over, to ``input_step``. The
     square is the part that grows faster than the work: weights that no longer fit the caches.
     """
-    written, summed = _steps(node.output, output_step), _steps(_reduced(node, layers), input_step)
-    read = _steps(node.inputs[0], input_step) if node.inputs else ()
-    work = (*written, *summed)
-    if "transpose" in node.operator or "backprop" in node.operator:
-        work = (*read, *_steps(_weight(node)[1:], output_step))
+    written, read = _steps(shape.written, output_step), _steps(shape.read, input_step)
+    if shape.transposed:
+        work = (*read, *_steps(shape.summed, output_step))
+    else:
+        work = (*written, *_steps(shape.summed, input_step))
     square = (*work, *work) if len(work) > len(written) else ()
     return (CONSTANT, *_products((work, square, read, written)))
+
+
+def node_laws(shape: NodeShape, step: int) -> list[tuple[Term, ...]]:
+    """What is tried for a node, simplest first: smooth; padded outputs; padded inputs too; cliffs off an alignment.
+
+    Behind a cliff either all rates are others (another kernel), or each side that is off costs something more.
+    """
+    plain, output, both = (node_terms(shape, *steps) for steps in ((1, 1), (step, 1), (step, step)))
+    if step == 1:
+        return [plain]
+    inner, outer = shape.inner or shape.outer, shape.outer or shape.inner
+    return [
+        plain,
+        output,
+        both,
+        _switched(output, plain, outer),
+        _switched(output, plain, inner),
+        _switched(both, plain, inner),
+        _switched(both, both, tuple(dict.fromkeys((*outer, *inner)))),
+        _charged(output, shape, _ALIGNMENT),
+        _charged(output, shape, step),
+    ]
+
+
+def _switched(terms: Sequence[Term], others: Sequence[Term], forms: tuple[DimForm, ...]) -> tuple[Term, ...]:
+    """``terms`` on the alignment, ``others`` off it."""
+    on, off = (Condition(forms=forms, alignment=_ALIGNMENT, off=value) for value in (False, True))
+    return (*(replace(term, when=on) for term in terms), *(replace(term, when=off) for term in others))
+
+
+def _charged(terms: tuple[Term, ...], shape: NodeShape, alignment: int) -> tuple[Term, ...]:
+    """``terms``, and for each side all of them once more where it is off the alignment."""
+    sides = [side for side in dict.fromkeys((shape.outer, shape.inner)) if side]
+    conditions = [Condition(forms=side, alignment=alignment, off=True) for side in sides]
+    return (*terms, *(replace(term, when=condition) for condition in conditions for term in terms))
 
 
 def layer_terms(layer: LayerCost, step: int, *, contracting: bool) -> tuple[Term, ...]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deployprune.profiling.features import Term
 from deployprune.profiling.fit import FittedLatency
 from deployprune.profiling.nodes import FittedNode
+from deployprune.profiling.terms import Condition, Term
 from deployprune.records import DimForm
 
 __all__ = ["anchor_latency"]
@@ -76,11 +76,10 @@ def _slope(model: FittedLatency, centre: dict[str, int], name: str) -> float:
 
 def _tilt(name: str, ms_per_unit: float) -> FittedNode:
     width = DimForm(constant=0, terms=((1.0, (name,)),))
-    terms = (Term(coefficient=ms_per_unit, factors=((width, 1),)),)
-    return FittedNode(name=f"tilt:{name}", aligned=terms, unaligned=terms, watched=())
+    return FittedNode(name=f"tilt:{name}", terms=(Term(coefficient=ms_per_unit, factors=((width, 1),)),))
 
 
 def _cliff(name: str, ms: float, channel_step: int) -> FittedNode:
     width = DimForm(constant=0, terms=((1.0, (name,)),))
-    off = (Term(coefficient=ms),)
-    return FittedNode(name=f"cliff:{name}", aligned=(), unaligned=off, watched=(width,), alignment=channel_step)
+    off = Condition(forms=(width,), alignment=channel_step, off=True)
+    return FittedNode(name=f"cliff:{name}", terms=(Term(coefficient=ms, when=off),))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deployprune.profiling.features import Term, layer_terms, misaligned
+from deployprune.profiling.features import layer_terms
 from deployprune.profiling.nodes import FittedNode, Samples
 from deployprune.profiling.regression import cross_validated_error, fit_nonnegative
-from deployprune.records import DimForm, LayerCost
+from deployprune.profiling.terms import CONSTANT, Condition, Sizes, Term
+from deployprune.records import LayerCost
 
 __all__ = ["fit_layers", "layers_error"]
 
@@ -18,19 +20,12 @@ _FEWEST = 5  # runs off the alignment from which layers get rates of their own t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Law:
-    """Layers with their term and class, and how many channels the alignment has."""
+class _Member:
+    """A layer's term, and the class that shares its rate."""
 
-    members: tuple[tuple[LayerCost, Term, str], ...]
-    classes: tuple[str, ...]
-    alignment: int
-
-    def row(self, widths: dict[str, int]) -> list[float]:
-        """One, then each class's work on the alignment, then each class's off it."""
-        sums = dict.fromkeys([(name, off) for off in (False, True) for name in self.classes], 0.0)
-        for _, term, name in self.members:
-            sums[name, misaligned(_forms(term), widths, self.alignment)] += term.value(widths)
-        return [1.0, *sums.values()]
+    layer: str
+    kind: str
+    term: Term
 
 
 def fit_layers(layers: Sequence[LayerCost], samples: Samples, *, step: int, work: bool) -> tuple[FittedNode, ...]:
@@ -40,47 +35,60 @@ def fit_layers(layers: Sequence[LayerCost], samples: Samples, *, step: int, work
     the elements that they write; without it (layout reorders) only the elements written count. The first node is the
     constant. Rates are non-negative, with rates of their own for layers off the alignment of ``step`` channels.
     """
-    law = _law(layers, samples, step, work=work)
-    design = np.array([law.row(widths) for widths in samples.widths])
-    solution = fit_nonnegative(design, np.maximum(samples.ms, 1e-3))
-    count = len(law.classes)
-    rates = dict(zip(law.classes, zip(solution[1 : count + 1], solution[count + 1 :], strict=True), strict=True))
-    constant = Term(coefficient=float(solution[0]))
-    nodes = [FittedNode(name=samples.name, aligned=(constant,), unaligned=(constant,), watched=())]
-    for layer, term, name in law.members:
-        aligned, unaligned = (float(rate) for rate in rates[name])
-        if aligned or unaligned:
-            nodes.append(
-                FittedNode(
-                    name=f"{samples.name}:{layer.name}",
-                    aligned=(term.scaled(aligned),),
-                    unaligned=(term.scaled(unaligned),),
-                    watched=_forms(term),
-                    alignment=law.alignment,
-                )
-            )
+    members = _members(layers, samples.sizes, step, work=work)
+    solution = fit_nonnegative(_design(members, samples.sizes), samples.observed)
+    rates = dict(zip(_classes(members), solution[1:].tolist(), strict=True))
+    nodes = [FittedNode(name=samples.name, terms=(CONSTANT.scaled(float(solution[0])),))]
+    for name in dict.fromkeys(member.layer for member in members):
+        terms = [member.term.scaled(rates[member.kind]) for member in members if member.layer == name]
+        if any(term.coefficient for term in terms):
+            nodes.append(FittedNode(name=f"{samples.name}:{name}", terms=tuple(t for t in terms if t.coefficient)))
     return tuple(nodes)
 
 
 def layers_error(layers: Sequence[LayerCost], samples: Samples, step: int) -> float:
     """The mean cross-validated relative error of :func:`fit_layers` (with ``work``) on the samples."""
-    law = _law(layers, samples, step, work=True)
-    design = np.array([law.row(widths) for widths in samples.widths])
-    return float(np.abs(cross_validated_error(design, np.maximum(samples.ms, 1e-3))).mean())
+    members = _members(layers, samples.sizes, step, work=True)
+    return float(np.abs(cross_validated_error(_design(members, samples.sizes), samples.observed)).mean())
 
 
-def _law(layers: Sequence[LayerCost], samples: Samples, step: int, *, work: bool) -> _Law:
-    members = tuple(
-        (layer, term, _class(layer, work=work)) for layer in layers for term in _terms(layer, step, work=work)
+def _members(layers: Sequence[LayerCost], sizes: Sizes, step: int, *, work: bool) -> list[_Member]:
+    members = [
+        _Member(layer=layer.name, kind=_class(layer, work=work), term=term)
+        for layer in layers
+        for term in layer_terms(layer, step, contracting=work and layer.contracts)
+    ]
+    off = np.zeros(len(sizes.widths), dtype=bool)
+    for member in members:
+        off |= sizes.holds(_off(member.term, step))
+    if step == 1 or min(off.sum(), (~off).sum()) < _FEWEST:
+        return members
+    return [part for member in members for part in _parted(member, step)]
+
+
+def _parted(member: _Member, step: int) -> tuple[_Member, _Member]:
+    """The layer on the alignment, and off it, where its class has another rate."""
+    off = _off(member.term, step)
+    return (
+        replace(member, term=replace(member.term, when=replace(off, off=False))),
+        replace(member, kind=f"{member.kind} off", term=replace(member.term, when=off)),
     )
-    off = sum(any(misaligned(_forms(term), widths, step) for _, term, _ in members) for widths in samples.widths)
-    enough = _FEWEST <= off <= len(samples.widths) - _FEWEST
-    classes = tuple(dict.fromkeys(name for _, _, name in members))
-    return _Law(members=members, classes=classes, alignment=step if enough else 1)
 
 
-def _terms(layer: LayerCost, step: int, *, work: bool) -> tuple[Term, ...]:
-    return layer_terms(layer, step, contracting=work and layer.contracts)
+def _off(term: Term, step: int) -> Condition:
+    return Condition(forms=term.forms, alignment=step, off=True)
+
+
+def _design(members: Sequence[_Member], sizes: Sizes) -> NDArray[np.float64]:
+    """One, then the sum of each class's terms."""
+    kinds = np.array([member.kind for member in members])
+    terms = sizes.design([member.term for member in members])
+    sums = [terms[:, kinds == kind].sum(axis=1) for kind in _classes(members)]
+    return np.column_stack([np.ones(len(sizes.widths)), *sums])
+
+
+def _classes(members: Sequence[_Member]) -> list[str]:
+    return list(dict.fromkeys(member.kind for member in members))
 
 
 def _class(layer: LayerCost, *, work: bool) -> str:
@@ -90,7 +98,3 @@ def _class(layer: LayerCost, *, work: bool) -> str:
     window = any(not form.groups and form.constant > 1 for form in layer.reduced[1:])
     depth = "dense" if any(form.groups for form in layer.reduced) else "shallow"
     return f"{layer.op} {depth} {'window' if window else 'point'}"
-
-
-def _forms(term: Term) -> tuple[DimForm, ...]:
-    return tuple(form for form, _ in term.factors)

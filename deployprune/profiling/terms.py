@@ -1,0 +1,91 @@
+"""What costs are sums of: products of dimensions, as staircases, on or off an alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployprune.records import DimForm
+
+__all__ = ["CONSTANT", "Condition", "Sizes", "Term"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Whether any of ``forms`` is no multiple of ``alignment`` channels (``off``), or all are (not ``off``)."""
+
+    forms: tuple[DimForm, ...]
+    alignment: int
+    off: bool
+
+    def holds(self, widths: dict[str, int]) -> bool:
+        """Whether it holds at these widths."""
+        return any(form.size(widths) % self.alignment for form in self.forms) == self.off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """``coefficient * product(factors)``, each factor rounded up to its step in channels: a staircase.
+
+    Nothing where the condition ``when`` does not hold: a cliff.
+    """
+
+    coefficient: float = 1.0
+    factors: tuple[tuple[DimForm, int], ...] = ()
+    when: Condition | None = None
+
+    def value(self, widths: dict[str, int]) -> float:
+        """The term at these widths."""
+        if self.when is not None and not self.when.holds(widths):
+            return 0.0
+        total = self.coefficient
+        for form, step in self.factors:
+            total *= -(-form.size(widths) // step) * step
+        return total
+
+    def scaled(self, factor: float) -> Term:
+        """The term times ``factor``."""
+        return replace(self, coefficient=self.coefficient * factor)
+
+    @property
+    def forms(self) -> tuple[DimForm, ...]:
+        """The dimensions that the term depends on."""
+        watched = self.when.forms if self.when is not None else ()
+        return (*(form for form, _ in self.factors), *watched)
+
+
+CONSTANT = Term()
+
+
+class Sizes:
+    """Many widths at once: dimensions and terms as columns of numbers, one a row of widths."""
+
+    def __init__(self, widths: Sequence[dict[str, int]]) -> None:
+        self.widths = widths
+        self._known: dict[DimForm, NDArray[np.int64]] = {}
+
+    def of(self, form: DimForm) -> NDArray[np.int64]:
+        """The dimension's sizes."""
+        if form not in self._known:
+            self._known[form] = np.array([form.size(row) for row in self.widths], dtype=np.int64)
+        return self._known[form]
+
+    def holds(self, condition: Condition) -> NDArray[np.bool_]:
+        """Where the condition holds."""
+        off = np.zeros(len(self.widths), dtype=bool)
+        for form in condition.forms:
+            off |= self.of(form) % condition.alignment != 0
+        return off if condition.off else ~off
+
+    def design(self, terms: Sequence[Term]) -> NDArray[np.float64]:
+        """The terms' values, rows of widths x terms."""
+        columns = []
+        for term in terms:
+            column = np.full(len(self.widths), term.coefficient)
+            for form, step in term.factors:
+                column *= -(-self.of(form) // step) * step
+            columns.append(column if term.when is None else column * self.holds(term.when))
+        return np.column_stack(columns) if columns else np.zeros((len(self.widths), 0))
