@@ -80,7 +80,7 @@ class PruningConfig(Section, frozen=True):
     criterion: Annotated[
         str,
         about(
-            "auto (taylor with data, l2 without), l1, l2, taylor or random",
+            "auto (taylor with data, l2 without), l1, l2, taylor, sensitivity or random",
             flag="--criterion",
             metavar="NAME",
         ),

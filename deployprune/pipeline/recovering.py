@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,33 +16,17 @@ from torch import nn
 from deployprune.errors import UsageError
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import Task
-from deployprune.pruning.importance import score
 from deployprune.records import AccuracyResult, TrainingRecord
 from deployprune.training.evaluate import accuracy
-from deployprune.training.gradients import loss_gradients
 from deployprune.training.recovery import finetune
 from deployprune.training.settings import ProgressEvent, RecoverySettings
 from deployprune.training.sparsity import apply_masks, global_magnitude_masks
 from deployprune.units import format_count
 
-__all__ = ["eager_accuracy", "recover", "score_units", "unstructured_twin"]
-
-_IMPORTANCE_BATCHES = 16
+__all__ = ["eager_accuracy", "recover", "unstructured_twin"]
 
 KeptUnits = Mapping[str, Sequence[int]]
 KeptIndices = Mapping[str, Mapping[int, Sequence[int]]]
-
-
-def score_units(bench: Workbench) -> dict[str, NDArray[np.float64]]:
-    """The importance of every unit: by the configured criterion, or Taylor with data and L2 without."""
-    data, name = bench.data, bench.config.pruning.criterion
-    if name == "auto":
-        name = "l2" if data is None else "taylor"
-    gradients = None
-    if data is not None:
-        size, seed = bench.config.recovery.batch_size, bench.config.seed
-        gradients = partial(loss_gradients, bench.module, data, batches=_IMPORTANCE_BATCHES, batch_size=size, seed=seed)
-    return score(name, bench.module, bench.groups, gradients=gradients)
 
 
 def eager_accuracy(bench: Workbench, module: nn.Module) -> AccuracyResult | None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deployprune.errors import UsageError
+from deployprune.pruning.sensitivity import Damage, sensitivities
 from deployprune.records import ChannelGroup
 
-__all__ = ["CRITERIA", "Criterion", "Gradients", "Scores"]
+__all__ = ["CRITERIA", "Criterion", "Evidence", "Gradients", "Scores"]
 
 Scores = dict[str, NDArray[np.float64]]
 Gradients = Callable[[], Iterator[None]]
@@ -22,18 +23,26 @@ Gradients = Callable[[], Iterator[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What data can say of a model; all None where there is none."""
+
+    gradients: Gradients | None = None
+    damage: Damage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """A function from a module and its groups to one number >= 0 a unit.
+    """A function from a module, its groups and the evidence of data to one number >= 0 a unit.
 
     ``comparable`` says that the numbers of different groups share a scale; otherwise each group is normalised.
     """
 
-    score: Callable[[nn.Module, Sequence[ChannelGroup], Gradients | None], Scores]
+    score: Callable[[nn.Module, Sequence[ChannelGroup], Evidence], Scores]
     comparable: bool = False
 
 
-def _magnitude(power: int) -> Callable[[nn.Module, Sequence[ChannelGroup], Gradients | None], Scores]:
-    def score(module: nn.Module, groups: Sequence[ChannelGroup], gradients: Gradients | None) -> Scores:
+def _magnitude(power: int) -> Callable[[nn.Module, Sequence[ChannelGroup], Evidence], Scores]:
+    def score(module: nn.Module, groups: Sequence[ChannelGroup], evidence: Evidence) -> Scores:
         parameters = _parameters(module)
         powers = {name: parameter.detach().abs() ** power for name, parameter in parameters.items()}
         return {name: values ** (1.0 / power) for name, values in _unit_sums(groups, powers).items()}
@@ -41,12 +50,12 @@ def _magnitude(power: int) -> Callable[[nn.Module, Sequence[ChannelGroup], Gradi
     return score
 
 
-def _taylor(module: nn.Module, groups: Sequence[ChannelGroup], gradients: Gradients | None) -> Scores:
+def _taylor(module: nn.Module, groups: Sequence[ChannelGroup], evidence: Evidence) -> Scores:
     """The mean over batches of ``(sum of gradient * weight over the unit)**2`` (Molchanov et al. 2019, eq. 8).
 
     It estimates the squared change of the loss when the unit is removed: a scale that all groups share.
     """
-    if gradients is None:
+    if evidence.gradients is None:
         raise UsageError(
             "the taylor criterion needs gradients, and there is no data to compute them on",
             hint="give data, or choose the criterion l2",
@@ -54,7 +63,7 @@ def _taylor(module: nn.Module, groups: Sequence[ChannelGroup], gradients: Gradie
     totals = {group.name: np.zeros(group.size) for group in groups}
     parameters = _parameters(module)
     batches = 0
-    for _ in gradients():
+    for _ in evidence.gradients():
         products = {
             name: parameter.detach() * parameter.grad.detach()
             for name, parameter in parameters.items()
@@ -68,7 +77,17 @@ def _taylor(module: nn.Module, groups: Sequence[ChannelGroup], gradients: Gradie
     return {name: values / batches for name, values in totals.items()}
 
 
-def _random(module: nn.Module, groups: Sequence[ChannelGroup], gradients: Gradients | None) -> Scores:
+def _sensitivity(module: nn.Module, groups: Sequence[ChannelGroup], evidence: Evidence) -> Scores:
+    """Measured curves, along which the units go in the order of :func:`_taylor`."""
+    if evidence.damage is None:
+        raise UsageError(
+            "the sensitivity criterion measures outputs, and there is no data to put in",
+            hint="give data, or choose the criterion l2",
+        )
+    return sensitivities(groups, _taylor(module, groups, evidence), evidence.damage)
+
+
+def _random(module: nn.Module, groups: Sequence[ChannelGroup], evidence: Evidence) -> Scores:
     """Uniform numbers, the same for a group's name every time: the baseline that a criterion must beat."""
     return {group.name: np.random.default_rng(zlib.crc32(group.name.encode())).random(group.size) for group in groups}
 
@@ -77,6 +96,7 @@ CRITERIA: Mapping[str, Criterion] = {
     "l1": Criterion(score=_magnitude(1)),
     "l2": Criterion(score=_magnitude(2)),
     "taylor": Criterion(score=_taylor, comparable=True),
+    "sensitivity": Criterion(score=_sensitivity, comparable=True),
     "random": Criterion(score=_random),
 }
 

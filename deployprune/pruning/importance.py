@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from deployprune.errors import UsageError
-from deployprune.pruning.criteria import CRITERIA, Criterion, Gradients, Scores
+from deployprune.pruning.criteria import CRITERIA, Criterion, Evidence, Scores
 from deployprune.records import ChannelGroup
 
 __all__ = ["available_criteria", "get_criterion", "score"]
@@ -39,17 +39,18 @@ def get_criterion(name: str) -> Criterion:
 
 
 def score(
-    criterion: str, module: nn.Module, groups: Sequence[ChannelGroup], *, gradients: Gradients | None = None
+    criterion: str, module: nn.Module, groups: Sequence[ChannelGroup], evidence: Evidence | None = None
 ) -> Scores:
     """``group -> importances`` (float64, one >= 0 a unit), comparable across groups.
 
-    Criteria with a scale of their own (taylor) are taken as they are. The others say nothing across layers, whose
-    weights differ in size by initialisation and normalisation: their groups are divided by their mean importance, the
-    usual choice (DepGraph, Fang et al. 2023), so that a unit of mean importance is worth the same everywhere.
+    Criteria with a scale of their own (taylor, sensitivity) are taken as they are. The others say nothing across
+    layers, whose weights differ in size by initialisation and normalisation: their groups are divided by their mean
+    importance, the usual choice (DepGraph, Fang et al. 2023), so that a unit of mean importance is worth the same
+    everywhere.
     Raises UsageError for an unknown criterion, one that lacks data, or one that returns anything but such numbers.
     """
     chosen = get_criterion(criterion)
-    scores = chosen.score(module, groups, gradients)
+    scores = chosen.score(module, groups, evidence or Evidence())
     _check(criterion, scores, groups)
     if chosen.comparable:
         return scores

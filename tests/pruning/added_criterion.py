@@ -6,4 +6,4 @@ import numpy as np
 
 from deployprune.pruning.criteria import Criterion
 
-EVEN = Criterion(score=lambda module, groups, gradients: {group.name: np.ones(group.size) for group in groups})
+EVEN = Criterion(score=lambda module, groups, evidence: {group.name: np.ones(group.size) for group in groups})
