@@ -6,7 +6,16 @@ from typing import Any
 
 import torch
 
-from deployprune.graph.rules import attention, contraction, creation, movement, normalization, pointwise, reduction
+from deployprune.graph.rules import (
+    attention,
+    contraction,
+    creation,
+    movement,
+    normalization,
+    pointwise,
+    recurrent,
+    reduction,
+)
 from deployprune.graph.rules.base import Call, Rewrite, Rule, Value
 from deployprune.graph.rules.masking import MaskedCall, Operand
 
@@ -20,6 +29,7 @@ _RULES: dict[str, Rule] = {
     **attention.RULES,
     **reduction.RULES,
     **creation.RULES,
+    **recurrent.RULES,
 }
 
 

@@ -13,7 +13,7 @@ from deployprune.graph.rules import resizing
 from deployprune.graph.rules.base import Call, Rule, Value, named, place, span_of
 from deployprune.graph.rules.pointwise import meet_all
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "concatenate"]
 
 
 def _move(call: Call, name: str = "self") -> Labels | list[Labels]:
@@ -94,7 +94,7 @@ def _repeat_interleave(call: Call) -> Labels | list[Labels]:
 def _cat(call: Call) -> Labels:
     tensors: list[Value] = [value for value in call["tensors"] if value.tensor.numel() > 0]
     shape = tuple(call.result.shape)
-    return _concatenate(call, [value.labels for value in tensors], call.get("dim", 0) % len(shape), shape)
+    return concatenate(call, [value.labels for value in tensors], call.get("dim", 0) % len(shape), shape)
 
 
 def _stack(call: Call) -> Labels:
@@ -105,10 +105,10 @@ def _stack(call: Call) -> Labels:
         Labels((*v.labels.shape[:dim], 1, *v.labels.shape[dim:]), place(v.labels.layers, mapping))
         for v in call["tensors"]
     ]
-    return _concatenate(call, parts, dim, shape)
+    return concatenate(call, parts, dim, shape)
 
 
-def _concatenate(call: Call, parts: Sequence[Labels], dim: int, shape: tuple[int, ...]) -> Labels:
+def concatenate(call: Call, parts: Sequence[Labels], dim: int, shape: tuple[int, ...]) -> Labels:
     """Layers across the joined dimension meet; layers along it are joined, unlabelled parts being kept."""
     across = Span((), frozenset())
     for part in parts:

@@ -1,0 +1,75 @@
+"""LSTM, GRU and plain recurrent layers: a hidden unit is one row of every gate, and one column of what reads it.
+
+Where all its weights, its biases and its first state are zero, a hidden unit stays zero in each of these kinds; so the
+masked twin zeroes its operands. All layers and directions share their states, so they lose the same units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from deployprune.graph.labels import Ids, Labels, Span
+from deployprune.graph.rules.base import Call, Rule, Value, settle, span_of
+from deployprune.graph.rules.contraction import contract
+from deployprune.graph.rules.masking import zeroed
+from deployprune.graph.rules.movement import concatenate
+
+__all__ = ["RULES"]
+
+_SAME = {0: 0, 1: 1, 2: 2}
+
+
+def _recurrent(gates: int) -> Rule:
+    """The rule of a layer with this many gates."""
+
+    def labels(call: Call) -> list[Labels]:
+        x: Value = call["input"]
+        states: list[Value] = call["hx"] if isinstance(call["hx"], list) else [call["hx"]]
+        if x.ndim != 3 or len({state.labels.shape for state in states}) > 1:
+            raise NotImplementedError("no batch, or a projection of the hidden state")
+        parameters = iter(call["params"])
+        current = Labels(x.labels.shape, call.atoms.stiffen(x.labels.layers, frozenset({0, 1})))
+        for _ in range(call["num_layers"]):
+            ways = [_cell(call, current, states, parameters, gates) for _ in range(1 + call["bidirectional"])]
+            current = concatenate(call, ways, 2, (*x.labels.shape[:2], len(ways) * ways[0].shape[2]))
+        finals = [Labels(state.labels.shape, ways[0].layers) for state in states]
+        return [current, *finals]
+
+    return Rule(labels, None, zeroed)
+
+
+def _cell(call: Call, x: Labels, states: Sequence[Value], parameters: Iterator[Value], gates: int) -> Labels:
+    """What comes out of one cell, over the sequence."""
+    inner, outer = (_first_gate(call, next(parameters), gates) for _ in range(2))
+    shape = (*x.shape[:2], outer.shape[0])
+    out = contract(call, x, inner, ("bnI", "OI", "bnO"), shape)
+    again = contract(call, out, outer, ("bnI", "OI", "bnO"), shape)
+    span = call.atoms.meet(span_of(out, _SAME), span_of(again, _SAME))
+    for vector in [_first_gate(call, next(parameters), gates) for _ in range(2 * call["has_biases"])]:
+        span = call.atoms.meet(span, span_of(vector, {0: 2}))
+    for state in states:
+        kin = call.atoms.stiffen(state.labels.layers, frozenset({0, 1}))
+        span = call.atoms.meet(span, Span(kin, frozenset({2})))
+    return settle(span, _SAME, shape)
+
+
+def _first_gate(call: Call, value: Value, gates: int) -> Labels:
+    """A parameter's labels in its first gate, those of the others united with them."""
+    size = value.labels.shape[0] // gates
+    parts: list[tuple[Sequence[int], Ids]] = []
+    for layer in value.labels.layers:
+        ids = layer.ids
+        if layer.dims == (0,):
+            blocks = ids.reshape(gates, size)
+            call.atoms.unite(blocks[:1], blocks)
+            ids = blocks[0]
+        parts.append((layer.dims, ids))
+    return Labels((size, *value.labels.shape[1:]), call.atoms.layers(parts))
+
+
+RULES: dict[str, Rule] = {
+    "lstm": _recurrent(4),
+    "gru": _recurrent(3),
+    "rnn_tanh": _recurrent(1),
+    "rnn_relu": _recurrent(1),
+}
