@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
 from deployprune.config import Config
-from deployprune.profiling.fit import FittedLatency
-from deployprune.profiling.nodes import FittedNode
-from deployprune.profiling.terms import Term
 from deployprune.pruning.ceilings import SIZE, Ceiling
-from deployprune.records import Analysis, DimForm, LimitCheck
+from deployprune.pruning.counts import count_products
+from deployprune.records import Analysis, LimitCheck
 from deployprune.steps import ExportRecord
 from deployprune.units import format_bytes, format_count
 
@@ -30,9 +27,9 @@ _SIZE_AIM = 0.995  # of a file's limit: candidates are exported under other name
 def ceilings_of(config: Config, analysis: Analysis, module: nn.Module, dense_bytes: int) -> tuple[Ceiling, ...]:
     """The configured limits for the planner; shares are of the dense model, whose ONNX file has ``dense_bytes``."""
     models = {
-        "parameters": _count("parameters", analysis.weights),
-        "macs": _count("macs", ((*layer.output, *layer.reduced) for layer in analysis.layers if layer.contracts)),
-        SIZE: _count("bytes", analysis.weights, each=_bytes_each(module)),
+        "parameters": count_products(analysis.weights),
+        "macs": count_products((*layer.output, *layer.reduced) for layer in analysis.layers if layer.contracts),
+        SIZE: count_products(analysis.weights, each=_bytes_each(module)),
     }
     dense = {"parameters": analysis.parameters, "macs": analysis.macs, SIZE: dense_bytes}
     return tuple(
@@ -64,19 +61,3 @@ def _bytes_each(module: nn.Module) -> float:
     parameters = list(module.parameters())
     numbers = sum(parameter.numel() for parameter in parameters)
     return sum(parameter.numel() * parameter.element_size() for parameter in parameters) / max(numbers, 1)
-
-
-def _count(name: str, shapes: Iterable[Sequence[DimForm]], each: float = 1.0) -> FittedLatency:
-    """``each`` times the sum of the shapes' products: what depends on equal groups in one node."""
-    terms: dict[tuple[str, ...], list[Term]] = defaultdict(list)
-    constant = 0.0
-    for shape in shapes:
-        scale = each * math.prod(form.constant for form in shape if not form.groups)
-        factors = tuple((form, 1) for form in shape if form.groups)
-        groups = tuple(sorted({group for form, _ in factors for group in form.groups}))
-        if groups:
-            terms[groups].append(Term(coefficient=scale, factors=factors))
-        else:
-            constant += scale
-    nodes = tuple(FittedNode(name=f"{name}:{'+'.join(groups)}", terms=tuple(found)) for groups, found in terms.items())
-    return FittedLatency(nodes=nodes, constant_ms=constant)

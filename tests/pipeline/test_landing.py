@@ -9,8 +9,11 @@ from staircase import Bench
 
 from deployprune.errors import UnsupportedModelError
 from deployprune.pipeline.landing import land
-from deployprune.pipeline.trials import BAND
-from deployprune.records import Plan
+from deployprune.pipeline.trials import BAND, Timed
+from deployprune.pruning.ceilings import SIZE, Ceiling
+from deployprune.pruning.counts import count_products
+from deployprune.records import DimForm, Plan
+from deployprune.units import format_bytes
 
 SEEDS = range(6)
 
@@ -79,3 +82,35 @@ def test_names_the_floor_of_a_goal_that_nothing_reaches() -> None:
     with pytest.raises(UnsupportedModelError, match="floor"):
         land(problem, bench.stopwatch, Unwatched())
     assert not bench.timed
+
+
+def size_ceiling(bench: Bench, share: float) -> Ceiling:
+    """At most this share of all units, each of a thousand bytes."""
+    widths = [DimForm(constant=0, terms=((1.0, (group.name,)),)) for group in bench.problem.groups]
+    model = count_products([(width,) for width in widths], each=1000.0)
+    limit = share * model.predict_ms({group.name: group.size for group in bench.problem.groups})
+    return Ceiling(name=SIZE, model=model, limit=limit, text=format_bytes)
+
+
+def test_a_ceiling_that_is_used_up_ends_the_loop_below_the_goals() -> None:
+    bench = Bench.random(0, targets=1)
+    ceiling = size_ceiling(bench, 0.5)
+    problem = replace(bench.problem, goals={"target0": 0.95}, ceilings=[ceiling])
+    plan = land(problem, bench.stopwatch, Unwatched())
+    assert len(plan.trail) == 1
+    assert 0.9 * ceiling.limit <= ceiling.count(plan.widths) <= ceiling.limit
+    assert plan.trail[0].measured["target0"].value < BAND[0] * 0.95
+
+
+def test_a_file_that_is_larger_than_was_estimated_is_made_smaller() -> None:
+    bench = Bench.random(0, targets=1)
+    ceiling = size_ceiling(bench, 0.5)
+
+    def stopwatch(widths: dict[str, int], turn: int) -> dict[str, Timed]:
+        written = round(ceiling.count(widths) + 0.1 * ceiling.limit)
+        return {key: replace(timed, file_bytes=written) for key, timed in bench.stopwatch(widths, turn).items()}
+
+    plan = land(replace(bench.problem, goals={"target0": 0.95}, ceilings=[ceiling]), stopwatch, Unwatched())
+    assert len(plan.trail) == 2
+    assert ceiling.count(plan.trail[0].widths) > 0.9 * ceiling.limit
+    assert 0.8 * ceiling.limit <= ceiling.count(plan.widths) <= 0.9 * ceiling.limit
