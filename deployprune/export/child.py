@@ -14,15 +14,15 @@ from deployprune.errors import ExportError
 __all__ = ["run_child", "run_module"]
 
 _ROOT = str(Path(__file__).parents[2])  # the new process imports this deployprune, not one from where it is started
-_TIMEOUT_S = 900
+_TIMEOUT_S = 900.0
 
 
-def run_module(module: str, arguments: Sequence[str], *, folder: Path, what: str) -> str:
+def run_module(module: str, arguments: Sequence[str], *, folder: Path, what: str, timeout_s: float = _TIMEOUT_S) -> str:
     """Run a module of ours as a program; otherwise as :func:`run_child`."""
-    return run_child([sys.executable, "-P", "-m", module, *arguments], folder=folder, what=what)
+    return run_child([sys.executable, "-P", "-m", module, *arguments], folder=folder, what=what, timeout_s=timeout_s)
 
 
-def run_child(command: Sequence[str], *, folder: Path, what: str) -> str:
+def run_child(command: Sequence[str], *, folder: Path, what: str, timeout_s: float = _TIMEOUT_S) -> str:
     """Run a program in ``folder`` and give all that it said.
 
     Raises ExportError when it fails, beginning with ``what`` ("pnnx cannot convert x.onnx") and ending with its last
@@ -39,11 +39,11 @@ def run_child(command: Sequence[str], *, folder: Path, what: str) -> str:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except subprocess.TimeoutExpired as e:
-        raise ExportError(f"{what}: it took more than {_TIMEOUT_S} s", hint="choose another backend") from e
+        raise ExportError(f"{what}: it took more than {timeout_s:.0f} s", hint="choose another backend") from e
     if done.returncode:
         raise ExportError(
             f"{what}: {_reason(done.returncode, done.stdout)}",

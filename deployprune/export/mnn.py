@@ -13,6 +13,7 @@ import json
 import re
 import sys
 import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ __all__ = ["export_mnn"]
 
 _HINT = "pip install 'deployprune[mnn]'"
 _CONVERTER = "_tools"  # the native module of MNN's distribution
+_UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _COMPLAINT = re.compile(r"not support|error|failed|check failed", re.IGNORECASE)
 
 
@@ -52,8 +54,18 @@ def export_mnn(onnx_path: Path, inputs: Sequence[InputSpec], path: Path, *, spar
                 f"MNN cannot convert {onnx_path}: {'; '.join(complaints) or 'it wrote no file'}",
                 hint="rewrite the operation that it names in the model, or choose another backend",
             )
-        place.write_bytes(written.read_bytes())
+        place.write_bytes(_named_by_content(written.read_bytes()))
         require_runnable("mnn", place, inputs[0].shape[0] if inputs[0].shape else 1)
+
+
+def _named_by_content(model: bytes) -> bytes:
+    """The file with the random identifier that every conversion draws replaced by one that depends on the rest."""
+    found = _UUID.search(model)
+    if found is None:
+        return model
+    start, end = found.span()
+    name = uuid.uuid5(uuid.NAMESPACE_OID, (model[:start] + model[end:]).hex())
+    return model[:start] + str(name).encode() + model[end:]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from deployprune.records import Target
 
 __all__ = ["require_runnable"]
 
+_TIMEOUT_S = 120.0  # some files keep their runtime busy for ever
+
 
 def require_runnable(backend_name: str, path: Path, batch: int) -> None:
     """Raise ExportError unless the backend opens ``path`` and runs it once; parity says whether it is right."""
@@ -24,6 +26,7 @@ def require_runnable(backend_name: str, path: Path, batch: int) -> None:
         [backend_name, str(path.resolve()), str(batch)],
         folder=path.parent,
         what=f"{backend_name} cannot run {path.name} as it was converted",
+        timeout_s=_TIMEOUT_S,
     )
 
 
