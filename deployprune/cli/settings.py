@@ -76,7 +76,7 @@ def config_options(*names: str, without: Collection[str] = ()) -> Callable[[Func
     """
 
     def decorate(function: Function) -> Function:
-        settable = [setting for setting in config_settings() if not setting.file_only]
+        settable = [setting for setting in config_settings() if not setting.file_only and setting.name not in without]
         chosen = [setting for setting in settable if setting.name in names or setting.path[0] in names]
 
         @functools.wraps(function)

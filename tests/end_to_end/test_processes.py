@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_project import COMPRESS, only_run
+from toy_project import COMPRESS, FAST, INPUT, TRAINED, only_run
 
 from deployprune.rundir import RunDirectory
 from deployprune.steps import RECOVERY, UNSTRUCTURED, VERIFICATION
@@ -52,6 +52,14 @@ def test_a_run_is_resumed_by_two_processes(fresh_project: Path, environment: dic
     done = launch([*TORCHRUN, "deployprune", "compress", "--resume", str(run), "--json"], fresh_project, environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "PASS"
+
+
+def test_a_sweep_is_trained_by_two_processes(fresh_project: Path, environment: dict[str, str]) -> None:
+    words = ["sweep", "model.pt", "--input", INPUT, *FAST, *TRAINED, "--epochs", "1", "--no-unstructured"]
+    done = launch([*TORCHRUN, "deployprune", *words, "--speedups", "1.45x,50x", "--json"], fresh_project, environment)
+    assert [point["verdict"] for point in json.loads(done.stdout)["points"]] == ["PASS", None], done.stderr
+    assert done.stderr.count("Recovering accuracy ...") == 1
+    assert done.returncode == 1
 
 
 def test_an_error_of_the_main_process_ends_all(fresh_project: Path, environment: dict[str, str]) -> None:

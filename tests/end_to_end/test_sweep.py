@@ -77,6 +77,7 @@ def test_a_finished_sweep_is_only_shown_again(swept: tuple[Path, Ended], project
     ("words", "told"),
     [
         ([*SWEEP, "--speedups", "0.5x"], "speed-up '0.5x' is not a factor above 1"),
+        ([*SWEEP, "--target-latency", "3ms"], "No such option '--target-latency'"),
         ([*SWEEP, "--picture", "curve.jpg"], "curve.jpg names no picture that can be drawn"),
         (["sweep", "--resume", "."], "is not the folder of a sweep"),
         (["sweep", "--resume", ".", "--speedups", "2x"], "--speedups cannot be changed"),
