@@ -11,7 +11,9 @@ from deployprune.records import Host
 
 __all__ = ["describe_host", "known_isa", "overheated", "read_temperature"]
 
-_PACKAGES = ("deployprune", "torch", "onnx", "onnxruntime", "openvino", "numpy")
+_RUNTIMES = ("onnxruntime", "openvino", "ai-edge-litert", "executorch", "ncnn", "MNN")
+_CONVERTERS = ("torch", "onnx", "litert-torch", "pnnx")
+_PACKAGES = ("deployprune", *_RUNTIMES, *_CONVERTERS, "numpy")
 _X86 = "avx2 fma avx_vnni avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
 _ARM = "asimd asimdhp asimddp i8mm bf16 sve sve2 neon"
 _ISA = tuple(f"{_X86} {_ARM}".split())  # what the runtimes choose their kernels by
