@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import signal
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_project import INPUT, network, only_run
+from torch import nn
+from toy_project import INPUT, only_run
 from warm_process import WarmProcess
 
 from deployprune.config import load_config
@@ -88,7 +90,7 @@ def test_backends_beside_targets_are_refused(configured: Path, warm: WarmProcess
 def test_two_runtimes_at_different_speed_ups_get_one_model(tmp_path: Path, warm: WarmProcess) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        torch.save(network(96).eval(), tmp_path / "model.pt")
+        torch.save(deep_network().eval(), tmp_path / "model.pt")
     (tmp_path / "deployprune.yaml").write_text(REAL)
     ended = warm.run("compress", "--json", cwd=tmp_path)
     assert ended.code == 0, ended.stderr
@@ -103,8 +105,19 @@ def test_two_runtimes_at_different_speed_ups_get_one_model(tmp_path: Path, warm:
     assert sorted(run.read(PLAN).target_ratio.values()) == pytest.approx([1 / 2, 1 / 1.5])
 
 
+def deep_network() -> nn.Sequential:
+    """Six convolutions, so that there are many plans between one channel step and the next."""
+    widths = (1, 32, 48, 64, 64, 64, 64)
+    blocks = [
+        part
+        for source, result in itertools.pairwise(widths)
+        for part in (nn.Conv2d(source, result, 3, padding=1), nn.BatchNorm2d(result), nn.ReLU())
+    ]
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 4))
+
+
 REAL = """
-model: {source: model.pt, inputs: [1x1x48x48]}
+model: {source: model.pt, inputs: [1x1x32x32]}
 target: {speedup: 2x}
 targets:
   - {backend: onnxruntime}
