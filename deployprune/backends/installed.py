@@ -14,8 +14,9 @@ def installed(name: str, distribution: str, hint: str, *others: str) -> Availabi
 
     ``hint`` is the command that installs them.
     """
+    needs = (distribution, *others)
     try:
-        found = [version(needed) for needed in (distribution, *others)]
-        return Availability(name=name, available=True, version=found[0])
+        found = [version(needed) for needed in needs]
+        return Availability(name=name, available=True, version=found[0], needs=needs)
     except PackageNotFoundError:
-        return Availability(name=name, available=False, hint=hint)
+        return Availability(name=name, available=False, hint=hint, needs=needs)

@@ -34,12 +34,16 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """Whether a backend can be used here; when not, ``hint`` is the command that installs it."""
+    """Whether a backend can be used here; when not, ``hint`` is the command that installs it.
+
+    ``needs`` are the distributions that running a file takes; what writes files may need more.
+    """
 
     name: str
     available: bool
     version: str | None = None
     hint: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

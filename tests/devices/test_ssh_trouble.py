@@ -16,7 +16,7 @@ from ssh_server import SshServer, make_key
 from deployprune.backends.devices.link import Link
 from deployprune.backends.devices.remote import RemoteDevice
 from deployprune.backends.feeds import random_feeds
-from deployprune.errors import DeviceError
+from deployprune.errors import BackendUnavailableError, DeviceError
 from deployprune.records import Target
 
 
@@ -145,25 +145,51 @@ def test_a_missing_python_is_named(own_server: SshServer) -> None:
     assert "?python=" in str(survey.hint)
 
 
+def wrapped_python(server: SshServer, path: Path, text: str) -> str:
+    """The server's address with a Python that is the script ``text``."""
+    path.write_text(text)
+    path.chmod(0o755)
+    return f"{server.url.partition('?')[0]}?python={path}&config={server.folder}/config"
+
+
+def test_a_python_without_numpy_is_told_what_to_install(own_server: SshServer, tmp_path: Path) -> None:
+    url = wrapped_python(own_server, tmp_path / "python", f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    survey = RemoteDevice(url).survey()
+    assert "No module named 'numpy'" in str(survey.problem)
+    assert "pip install numpy" in str(survey.hint)
+
+
+def test_a_missing_runtime_is_listed_with_what_running_takes(own_server: SshServer, tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for found in Path(np.__file__).parents[1].glob("numpy*"):
+        (packages / found.name).symlink_to(found)
+    text = f'#!/bin/sh\nPYTHONPATH={packages} exec {sys.executable} -S "$@"\n'
+    device = RemoteDevice(wrapped_python(own_server, tmp_path / "python", text))
+    survey = device.survey()
+    assert survey.problem is None
+    listed = {backend.name: (backend.available, backend.hint) for backend in survey.backends}
+    assert listed["onnxruntime"] == (False, "pip install onnxruntime onnx")
+    assert listed["litert"] == (False, "pip install ai-edge-litert")
+    with pytest.raises(BackendUnavailableError, match="litert is not installed on ssh://") as caught:
+        device.backend("litert")
+    assert "pip install ai-edge-litert" in str(caught.value.hint)
+    device.close()
+
+
 def test_an_old_python_is_named(own_server: SshServer, tmp_path: Path) -> None:
-    old = tmp_path / "python"
-    old.write_text(
+    text = (
         f"#!{sys.executable}\nimport sys\nsys.version_info, sys.version = (3, 9, 2), '3.9.2 (made up)'\n"
         "program = sys.argv[2]\nsys.argv = ['-c', *sys.argv[3:]]\nexec(compile(program, '-c', 'exec'))\n"
     )
-    old.chmod(0o755)
-    survey = RemoteDevice(f"{own_server.url.partition('?')[0]}?python={old}&config={own_server.folder}/config").survey()
+    survey = RemoteDevice(wrapped_python(own_server, tmp_path / "python", text)).survey()
     assert "3.9.2" in str(survey.problem)
     assert "3.11" in str(survey.problem)
 
 
 def test_a_talkative_login_is_no_harm(own_server: SshServer, tmp_path: Path) -> None:
-    wrapped = tmp_path / "python"
-    wrapped.write_text(
-        f'#!/bin/sh\necho "Welcome to the board"\necho "last login: never"\nexec {sys.executable} "$@"\n'
-    )
-    wrapped.chmod(0o755)
-    url = f"{own_server.url.partition('?')[0]}?python={wrapped}&config={own_server.folder}/config"
+    text = f'#!/bin/sh\necho "Welcome to the board"\necho "last login: never"\nexec {sys.executable} "$@"\n'
+    url = wrapped_python(own_server, tmp_path / "python", text)
     device = RemoteDevice(url)
     assert device.survey().problem is None
     device.close()

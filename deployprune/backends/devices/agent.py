@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ from deployprune.backends.base import Session
 from deployprune.backends.devices.local import LocalDevice
 from deployprune.backends.devices.store import Claim, ModelStore
 from deployprune.backends.devices.wire import FrameError, pack_arrays, read_frame, unpack_arrays, write_frame
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import get_backend, require_backend
 from deployprune.backends.telemetry import forbid_telemetry
 from deployprune.errors import BackendUnavailableError, DeployPruneError, DeviceError, UsageError
 from deployprune.host import overheated
-from deployprune.records import Target
+from deployprune.records import Availability, Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,11 +99,12 @@ class Agent:
         self._claim.release()
 
     def _survey(self, blocks: list[bytes]) -> Answer:
-        return asdict(LocalDevice().survey()), []
+        found = LocalDevice().survey()
+        return asdict(replace(found, backends=tuple(map(_for_running, found.backends)))), []
 
     def _backend(self, blocks: list[bytes], *, name: str) -> Answer:
-        backend = require_backend(name)
-        availability = asdict(backend.availability())
+        backend = get_backend(name)
+        availability = asdict(_for_running(backend.availability()))
         return {"format": backend.format, "precisions": backend.precisions, "availability": availability}, []
 
     def _has(self, blocks: list[bytes], *, digest: str) -> Answer:
@@ -188,6 +189,12 @@ class Agent:
     def _release(self) -> None:
         if not self._sessions:
             self._claim.release()
+
+
+def _for_running(found: Availability) -> Availability:
+    """With the command that installs what a device needs: it only runs files."""
+    hint = f"pip install {' '.join(found.needs)}" if found.needs and not found.available else found.hint
+    return replace(found, hint=hint)
 
 
 def _feeds(described: Mapping[str, Any], blocks: Sequence[bytes]) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ from deployprune.backends.devices.files import model_files
 from deployprune.backends.devices.link import Link, LinkLost, open_link
 from deployprune.backends.devices.wire import FrameError, pack_arrays, unpack_arrays
 from deployprune.backends.feeds import check_feeds
-from deployprune.errors import DeviceError, UsageError
+from deployprune.errors import BackendUnavailableError, DeviceError, UsageError
 from deployprune.records import Availability, DeviceSurvey, Host, InputSpec, NodeTime, Target
 
 if TYPE_CHECKING:
@@ -58,12 +58,16 @@ class RemoteDevice:
     def backend(self, name: str) -> RemoteBackend:
         """The backend ``name``, asked of the device. Raises BackendUnavailableError and DeviceError."""
         found = self.call("backend", {"name": name})
+        availability = msgspec.convert(found["availability"], Availability)
+        if not availability.available:
+            url, hint = self.address.url, availability.hint
+            raise BackendUnavailableError(f"the backend {name} is not installed on {url}", hint=f"there: {hint}")
         return RemoteBackend(
             self,
             name=name,
             format=found["format"],
             precisions=tuple(found["precisions"]),
-            availability=msgspec.convert(found["availability"], Availability),
+            availability=availability,
         )
 
     def host(self) -> Host:
