@@ -41,7 +41,8 @@ class Format:
     """One format. ``side`` is the suffix of the file that belongs to the main one; both follow the same stem.
 
     ``fixed_batch`` says that its files run at the batch they were written with, and no other; ``from_onnx`` that it is
-    written from the ONNX file alone.
+    written from the ONNX file alone. ``sparse`` names the format of files for the same runtime whose zero weights are
+    stored for its sparse kernels, where it has such; of that format, ``kernels`` says what they are.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Format:
     side: str | None = None
     fixed_batch: bool = False
     from_onnx: bool = False
+    sparse: str | None = None
+    kernels: str = ""
 
     def path(self, stem: Path) -> Path:
         """The main file of ``stem``."""
@@ -71,6 +74,10 @@ def _write_litert(material: Material, path: Path) -> None:
     export_litert(material.module, material.examples, path, input_names=material.input_names)
 
 
+def _write_sparse_litert(material: Material, path: Path) -> None:
+    export_litert(material.module, material.examples, path, input_names=material.input_names, sparse=True)
+
+
 def _write_executorch(material: Material, path: Path) -> None:
     export_executorch(material.module, material.examples, path, input_names=material.input_names)
 
@@ -83,6 +90,10 @@ def _write_mnn(material: Material, path: Path) -> None:
     export_mnn(material.onnx, material.inputs(), path)
 
 
+def _write_sparse_mnn(material: Material, path: Path) -> None:
+    export_mnn(material.onnx, material.inputs(), path, sparse=True)
+
+
 def _keep_onnx(material: Material, path: Path) -> None:
     if material.onnx != path:
         raise UsageError(f"the ONNX file is {material.onnx}, not {path}")
@@ -93,12 +104,27 @@ FORMATS = {
     for found in (
         Format(name="onnx", suffix=".onnx", side=".onnx.data", write=_keep_onnx, from_onnx=True),
         Format(name="openvino", suffix=".xml", side=".bin", write=_write_openvino, from_onnx=True),
-        Format(name="litert", suffix=".tflite", write=_write_litert, fixed_batch=True),
+        Format(name="litert", suffix=".tflite", write=_write_litert, fixed_batch=True, sparse="litert-sparse"),
+        Format(
+            name="litert-sparse",
+            suffix=".sparse.tflite",
+            write=_write_sparse_litert,
+            fixed_batch=True,
+            kernels="XNNPACK's, for 1x1 convolutions more than two thirds zero, on ARM and on x86 without AVX",
+        ),
         Format(name="executorch", suffix=".pte", write=_write_executorch, fixed_batch=True),
         Format(
             name="ncnn", suffix=".ncnn.param", side=".ncnn.bin", write=_write_ncnn, fixed_batch=True, from_onnx=True
         ),
-        Format(name="mnn", suffix=".mnn", write=_write_mnn, fixed_batch=True, from_onnx=True),
+        Format(name="mnn", suffix=".mnn", write=_write_mnn, fixed_batch=True, from_onnx=True, sparse="mnn-sparse"),
+        Format(
+            name="mnn-sparse",
+            suffix=".sparse.mnn",
+            write=_write_sparse_mnn,
+            fixed_batch=True,
+            from_onnx=True,
+            kernels="MNN's, for convolutions that its converter finds sparse enough",
+        ),
     )
 }
 
@@ -112,8 +138,8 @@ def get_format(name: str) -> Format:
 
 def format_of(path: Path) -> Format:
     """The format of a file by its name. Raises UsageError, naming the known suffixes."""
-    for found in FORMATS.values():
-        if path.name.endswith(found.suffix):
-            return found
+    named = [found for found in FORMATS.values() if path.name.endswith(found.suffix)]
+    if named:
+        return max(named, key=lambda found: len(found.suffix))
     suffixes = ", ".join(found.suffix for found in FORMATS.values())
     raise UsageError(f"{path} names no known format", hint=f"end it in one of: {suffixes}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deployprune.backends.registry import backend_of
+from deployprune.backends.registry import backend_of, device_of
 from deployprune.config import Config
+from deployprune.export.formats import get_format
 from deployprune.pipeline.cards import accuracy_drop
-from deployprune.records import LimitCheck, ModelCard, Target, Verdict, VerificationRecord, Verified
+from deployprune.records import SPARSE_ROLE, LimitCheck, ModelCard, Target, Verdict, VerificationRecord, Verified
 from deployprune.records.naming import label_targets
 from deployprune.verification.budget import combine, judge
 from deployprune.verification.speedup import verify_latency
@@ -29,10 +30,12 @@ def judge_target(
 
     ``reference_ms`` is the dense latency at the device's reference speed, ``goal`` the budget as a share of it.
     """
-    budget = config.verification.budget_seconds
+    budget, device = config.verification.budget_seconds, device_of(target.device)
+    before = device.temperature()
     comparisons, control, drift = verify_latency(
         backend_of(target), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget
     )
+    after = device.temperature()
     verdict, reason = judge(
         comparisons["candidate"].ratio,
         goal,
@@ -50,7 +53,15 @@ def judge_target(
         drift=drift,
         verdict=verdict,
         reason=reason,
+        heat_c=None if before is None or after is None else (before, after),
+        sparse_kernels=_sparse_kernels(target) if SPARSE_ROLE in paths else None,
     )
+
+
+def _sparse_kernels(target: Target) -> str | None:
+    """What the sparse kernels of the target's runtime are, in words, where it has some."""
+    sparse = get_format(backend_of(target).format).sparse
+    return get_format(sparse).kernels if sparse is not None else None
 
 
 def conclude(results: Sequence[Verified], limits: Sequence[LimitCheck] = ()) -> VerificationRecord:

@@ -109,7 +109,7 @@ def make_twin(run: Run) -> None:
             nonzero_parameters=nonzero,
             training=training,
             accuracy=eager_accuracy(run.bench, twin),
-            export=run.export(twin, "unstructured/unstructured"),
+            export=run.export(twin, "unstructured/unstructured", sparse=True),
             weights_sha256=write_weights(twin, run.path(_TWIN_WEIGHTS)),
         )
         task.finish(f"{format_count(nonzero)} of {format_count(count_parameters(twin))} parameters are not zero")

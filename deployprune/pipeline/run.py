@@ -62,9 +62,12 @@ class Run:
         """The place of a file in the run directory."""
         return self.directory.path(name)
 
-    def export(self, module: nn.Module, stem: str) -> ExportRecord:
-        """Write ``module`` as ``stem.onnx`` (and ``stem.xml``), each file proven equal to eager."""
-        return export_files(self.bench, module, self.directory.root, self.path(stem))
+    def export(self, module: nn.Module, stem: str, *, sparse: bool = False) -> ExportRecord:
+        """Write ``module`` as ``stem.onnx`` (and ``stem.xml``), each file proven equal to eager.
+
+        With ``sparse``, for the sparse kernels of runtimes that have some, too.
+        """
+        return export_files(self.bench, module, self.directory.root, self.path(stem), sparse=sparse)
 
     def dense_paths(self) -> dict[str, Path]:
         """The dense model's file of every target."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployprune.backends.registry import device_of
 from deployprune.pipeline.cards import measured_accuracy
-from deployprune.pipeline.exporting import artifact_path
+from deployprune.pipeline.exporting import artifact_path, sparse_artifact_path
 from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.judging import conclude, judge_target
 from deployprune.pipeline.limits import check_limits, onnx_bytes
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import Part, Task
-from deployprune.records import LatencyTable, ModelCard, ParityResult, Plan, Target, VerificationRecord, Verified
+from deployprune.records import (
+    SPARSE_ROLE,
+    LatencyTable,
+    ModelCard,
+    ParityResult,
+    Plan,
+    Target,
+    VerificationRecord,
+    Verified,
+)
 from deployprune.steps import ExportRecord
 
 __all__ = ["Contender", "verify_targets"]
@@ -47,29 +56,37 @@ def verify_targets(
 ) -> VerificationRecord:
     """Measure all contenders (the first is dense) on every target, and judge the candidate on each."""
     _ = bench.labelled_data, bench.metric  # found once, before several threads ask for them
-    paths = {
-        target: {contender.role: artifact_path(contender.export, root, target) for contender in contenders}
-        for target in bench.targets
-    }
+    sides = {target: _sides(contenders, root, target) for target in bench.targets}
 
     def describe(target: Target, part: Task) -> list[ModelCard]:
         cards = []
-        for index, contender in enumerate(contenders):
-            part.update(index / len(contenders), note=contender.role)
-            cards.append(_card(bench, contender, target, paths[target][contender.role], root))
+        for index, (contender, path) in enumerate(sides[target]):
+            part.update(index / len(sides[target]), note=contender.role)
+            cards.append(_card(bench, contender, target, path, root))
         return cards
 
     def judge(target: Target, part: Task) -> Verified:
         part.update(0.0, note="timing the files in turns")
         key = target_key(target)
         reference, goal = tables[key].runs[0].total_ms, plan.target_ratio[key]
-        return judge_target(bench.config, target, paths[target], cards[target], reference_ms=reference, goal=goal)
+        paths = {contender.role: path for contender, path in sides[target]}
+        return judge_target(bench.config, target, paths, cards[target], reference_ms=reference, goal=goal)
 
     # One after the other: what a card takes to make keeps cores busy that another device's thread may be timed on.
     cards = on_devices(bench.targets, describe, Part(task, 0.0, 0.5))
     results = list(on_devices(bench.targets, judge, Part(task, 0.5, 1.0)).values())
     dense, candidate = contenders[0], next(contender for contender in contenders if contender.role == "candidate")
     return conclude(results, check_limits(bench.config, dense.counts, candidate.counts))
+
+
+def _sides(contenders: Sequence[Contender], root: Path, target: Target) -> list[tuple[Contender, Path]]:
+    """What is timed on a target: every contender's file, and the twin's for sparse kernels where it has one."""
+    sides = [(contender, artifact_path(contender.export, root, target)) for contender in contenders]
+    for contender in contenders:
+        path = sparse_artifact_path(contender.export, root, target)
+        if path is not None:
+            sides.append((replace(contender, role=SPARSE_ROLE), path))
+    return sides
 
 
 def _card(bench: Workbench, contender: Contender, target: Target, path: Path, root: Path) -> ModelCard:

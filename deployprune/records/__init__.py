@@ -13,9 +13,18 @@ from deployprune.records.model import AccuracyResult, Artifact, InputSpec, Model
 from deployprune.records.planning import LoopStep, Plan
 from deployprune.records.recovery import Proof, PrunedRecord, TrainingRecord
 from deployprune.records.sweep import SweepPoint, SweepRecord, SweepSide, SweepTarget
-from deployprune.records.verification import Comparison, LimitCheck, ModelCard, Verdict, VerificationRecord, Verified
+from deployprune.records.verification import (
+    SPARSE_ROLE,
+    Comparison,
+    LimitCheck,
+    ModelCard,
+    Verdict,
+    VerificationRecord,
+    Verified,
+)
 
 __all__ = [
+    "SPARSE_ROLE",
     "AccuracyResult",
     "Analysis",
     "Artifact",

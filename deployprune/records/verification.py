@@ -8,15 +8,17 @@ from enum import StrEnum
 from deployprune.records.measurement import Measurement, Ratio, Target
 from deployprune.records.model import AccuracyResult, Artifact, ParityResult
 
-__all__ = ["Comparison", "LimitCheck", "ModelCard", "Verdict", "VerificationRecord", "Verified"]
+__all__ = ["SPARSE_ROLE", "Comparison", "LimitCheck", "ModelCard", "Verdict", "VerificationRecord", "Verified"]
+
+SPARSE_ROLE = "unstructured, sparse kernels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """One side of the comparison on one backend: its file, size, work and accuracy.
 
-    ``role`` is ``dense``, ``candidate`` or ``unstructured``; what was not measured, or is not known of a bare file, is
-    None.
+    ``role`` is ``dense``, ``candidate``, ``unstructured`` or ``SPARSE_ROLE``; what was not measured, or is not known of
+    a bare file, is None.
     """
 
     role: str
@@ -52,7 +54,9 @@ class Verified:
 
     ``reference_ms`` is the dense latency at the device's reference speed (measured with the latency table), and
     ``target_ms`` the budget on that scale; ``drift`` is how much slower dense ran in these rounds than the reference.
-    ``control`` is dense against itself in the same rounds.
+    ``heat_c`` is the temperature of the device in degrees Celsius before and after them, where it can be read.
+    ``control`` is dense against itself in the same rounds. ``sparse_kernels`` says which the unstructured twin was run
+    with too, in a file of its own; None where the runtime has none.
     """
 
     target: Target
@@ -64,6 +68,8 @@ class Verified:
     drift: float
     verdict: Verdict
     reason: str
+    heat_c: tuple[float, float] | None = None
+    sparse_kernels: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

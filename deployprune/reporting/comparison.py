@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deployprune.records import Comparison, ModelCard, Verified
+from deployprune.records import SPARSE_ROLE, Comparison, ModelCard, Verified
 from deployprune.reporting.wording import (
     format_accuracy,
     format_accuracy_change,
@@ -18,7 +18,7 @@ from deployprune.units import format_bytes, format_count, format_ms
 
 __all__ = ["TargetFacts", "budget_share", "target_facts"]
 
-ROLES = ("dense", "candidate", "unstructured")
+ROLES = ("dense", "candidate", "unstructured", SPARSE_ROLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,4 +125,14 @@ def _notes(verified: Verified) -> tuple[tuple[str, str], ...]:
     return (
         ("control", f"dense against itself: {control.value:.3f} [{control.low:.3f}, {control.high:.3f}]"),
         ("drift", f"dense ran {drift}"),
+        *_sparse_note(verified),
     )
+
+
+def _sparse_note(verified: Verified) -> tuple[tuple[str, str], ...]:
+    """Whether zeros could help here at all, where the twin was timed."""
+    if not any(comparison.role == "unstructured" for comparison in verified.comparisons):
+        return ()
+    target = verified.target
+    none = f"none in {target.backend} at {target.precision}: zeros are multiplied as any number is"
+    return (("sparse kernels", verified.sparse_kernels or none),)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deployprune.backends.registry import get_backend
 from deployprune.errors import BackendUnavailableError, ExportError, UsageError
+from deployprune.export.formats import format_of
 from deployprune.export.parity import check_parity, require_parity
 from deployprune.records import InputSpec, Target
 
@@ -98,6 +99,17 @@ def test_what_cannot_be_converted_is_an_error_that_says_so(
         write_as(format_name, module, examples, tmp_path)
     assert caught.value.hint
     assert {file.name for file in tmp_path.iterdir()} == {"net.onnx"}
+
+
+def test_mnn_stores_zeros_for_its_sparse_kernels_where_there_are_many(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, examples = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 1)), (torch.randn(1, 3, 8, 8),)
+    with torch.no_grad():
+        module[1].weight[torch.rand_like(module[1].weight) < 0.95] = 0
+    dense, sparse = (write_as(name, module, examples, tmp_path) for name in ("mnn", "mnn-sparse"))
+    assert format_of(sparse).name == "mnn-sparse"
+    assert sparse.stat().st_size < 0.7 * dense.stat().st_size
+    require_equal("mnn", sparse, module, examples)
 
 
 def test_a_converter_that_is_not_installed_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,15 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import made_up_run as made_up
 import pytest
 from rich.console import Console, RenderableType
 
-from deployprune.records import Verdict
+from deployprune.records import SPARSE_ROLE, Ratio, Verdict
+from deployprune.reporting.comparison import target_facts
 from deployprune.reporting.markdown import render_markdown
 from deployprune.reporting.pages import render_analysis, render_devices, render_tables
 from deployprune.reporting.terminal import render_terminal, render_verification
@@ -114,6 +116,20 @@ def test_markdown_cells_cannot_break_out(tmp_path: Path) -> None:
 def test_terminal_pages_take_square_brackets_as_text(tmp_path: Path) -> None:
     text = text_of(render_terminal(made_up.make_run(tmp_path, model__source="[red]a[/red].pt", until=0)))
     assert "[red]a[/red].pt" in text
+
+
+def test_sparse_kernels_get_a_column_where_the_runtime_has_some_and_a_word_where_not() -> None:
+    plain = made_up.verified("openvino")
+    assert ("sparse kernels", "none in openvino at f32: zeros are multiplied as any number is") in (
+        target_facts(plain).notes
+    )
+    twin = next(comparison for comparison in plain.comparisons if comparison.role == "unstructured")
+    faster = replace(twin, role=SPARSE_ROLE, ratio=Ratio(value=0.5, low=0.49, high=0.51))
+    sparse = replace(plain, comparisons=(*plain.comparisons, faster), sparse_kernels="those of a runtime")
+    facts = target_facts(sparse)
+    assert facts.roles[-1] == "unstructured, sparse kernels"
+    assert "2.00x" in next(row for row in facts.rows if row[0].startswith("speed-up"))[-1]
+    assert ("sparse kernels", "those of a runtime") in facts.notes
 
 
 def test_a_comparison_of_two_files_needs_no_run() -> None:
