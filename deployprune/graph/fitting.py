@@ -80,7 +80,7 @@ def _run(pruned: fx.GraphModule, inputs: tuple[Any, ...]) -> dict[str, Any]:
     keeper = _Keeper(pruned)
     try:
         keeper.run(*inputs)
-    except RuntimeError as error:
+    except (IndexError, RuntimeError) as error:
         raise ParityError(
             f"the pruned graph does not run: {first_line(error)}",
             hint="this is a mistake in deployprune, not in your model: please report it; "

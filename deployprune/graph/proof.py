@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.utils._pytree import tree_leaves
 
 from deployprune.graph.capture import flatten_outputs
 from deployprune.graph.copying import copy_module
@@ -26,6 +27,7 @@ TOLERANCE = 1e-5
 _MORE_TRIALS = 3  # where no draw has shown that the mask changes anything (a last ReLU may be dead)
 
 State = dict[str, torch.Tensor]
+Kept = Mapping[str, Mapping[int, Sequence[int]]]
 
 
 def prove(
@@ -43,7 +45,7 @@ def prove(
             try:
                 gap, moved = _trial(removal, pruned, eager, seed + trial, dtype, compare_dense=not changed)
                 break
-            except RuntimeError:  # a model that casts inside its forward cannot run in double
+            except RuntimeError:  # an operation that has no double form
                 if dtype is torch.float32:
                     raise
         worst, changed = max(worst, gap), changed or moved
@@ -60,7 +62,7 @@ def _trial(
     compare_dense: bool,
 ) -> tuple[float, bool]:
     generator = torch.Generator().manual_seed(seed)
-    dense = copy_module(removal.graph.captured.module).to(dtype)
+    dense = _widened(removal.graph.captured.module, dtype)
     state = random_state(dense, generator)
     kept = kept_parameters(removal)
     inputs = random_inputs(removal.graph.captured.inputs, generator, dtype)
@@ -68,13 +70,48 @@ def _trial(
         load_state(dense, state, {})
         expected = flatten_outputs(MaskedTwin(dense, removal).run(*inputs))
         moved = compare_dense and difference(flatten_outputs(dense(*inputs)), expected) > 100 * torch.finfo(dtype).eps
-        gap = 0.0
-        for product in (pruned, eager):
-            if product is not None:
-                small = copy_module(product).to(dtype).eval()
-                load_state(small, state, kept)
-                gap = max(gap, difference(flatten_outputs(small(*inputs)), expected))
+        gap = difference(_run_on(_widened(pruned, dtype), state, kept, inputs), expected)
+        if eager is not None:
+            gap = max(gap, _eager_gap(eager, pruned, state, kept, inputs, expected))
     return gap, moved
+
+
+def _eager_gap(
+    eager: nn.Module,
+    pruned: fx.GraphModule,
+    state: State,
+    kept: Kept,
+    inputs: tuple[Any, ...],
+    expected: list[torch.Tensor],
+) -> float:
+    """The user's own module against the twin; where its forward casts to single, against the pruned graph in single."""
+    dtype = next(iter(state.values())).dtype
+    try:
+        return difference(_run_on(copy_module(eager).to(dtype), state, kept, inputs), expected)
+    except RuntimeError:
+        if dtype is torch.float32:
+            raise
+    single = {name: tensor.float() for name, tensor in state.items()}
+    narrow = tuple(x.float() if isinstance(x, torch.Tensor) and x.dtype is dtype else x for x in inputs)
+    reference = _run_on(copy_module(pruned), single, kept, narrow)
+    return difference(_run_on(copy_module(eager), single, kept, narrow), reference)
+
+
+def _run_on(module: nn.Module, state: State, kept: Kept, inputs: tuple[Any, ...]) -> list[torch.Tensor]:
+    load_state(module, state, kept)
+    return flatten_outputs(module.eval()(*inputs))
+
+
+def _widened(module: fx.GraphModule, dtype: torch.dtype) -> fx.GraphModule:
+    """A copy that computes in ``dtype``, also where the graph casts to single by name."""
+    copy = copy_module(module).to(dtype)
+    for node in copy.graph.nodes:
+        if any(leaf is torch.float32 for leaf in tree_leaves((node.args, node.kwargs))):
+            node.args, node.kwargs = fx.node.map_aggregate(
+                (node.args, dict(node.kwargs)), lambda leaf: dtype if leaf is torch.float32 else leaf
+            )
+    copy.recompile()
+    return copy
 
 
 def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> float:

@@ -29,7 +29,7 @@ class Case:
     body: Body
     makes: Callable[[], Mapping[str, nn.Module | nn.Parameter]] = dict
     tokens: bool = False
-    share: float = 0.98
+    share: float = 0.94
     frozen: frozenset[str] = frozenset()
 
 

@@ -77,7 +77,9 @@ CASES = {
         lambda p, x: torch.einsum("bnc,cd", x, p.weight), lambda: {"weight": parameter(8, 12)}, tokens=True
     ),
     "einsum with an ellipsis": Case(
-        lambda p, x: torch.einsum("...c,cd->...d", x, p.weight), lambda: {"weight": parameter(8, 12)}, tokens=True
+        lambda p, x: torch.einsum("...c,cd->...d", x.sigmoid(), p.weight),
+        lambda: {"weight": parameter(8, 12)},
+        tokens=True,
     ),
     "einsum with two ellipses": Case(
         lambda p, x: torch.cat([x, torch.einsum("...nc,...mc->...nm", p["up"](x), p.table)], 2),

@@ -84,7 +84,7 @@ CASES = {
         lambda p, x: p["norm"](x), lambda: {"norm": nn.LocalResponseNorm(3)}, share=0.0,
     ),
     "global response norm": Case(_response, _scale_shift, share=0.95),
-    "unit length": Case(lambda p, x: F.normalize(x, dim=-1) * p.scale, _scale_shift, tokens=True, share=0.95),
+    "unit length": Case(lambda p, x: F.normalize(x.sigmoid(), dim=-1) * p.scale, _scale_shift, tokens=True, share=0.95),
     "weight standardisation": Case(_standardized, _conv),
     "weight standardisation by batch norm": Case(_standardized_by_batch_norm, _conv, share=0.95),
     "weight norm": Case(
