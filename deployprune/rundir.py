@@ -26,7 +26,7 @@ from deployprune.provenance import hash_inputs, require_same
 from deployprune.records import LatencyTable
 from deployprune.steps import ANALYSIS, Step, find_step, table_step
 
-__all__ = ["RunDirectory", "name_run"]
+__all__ = ["CONFIG_FILE", "RunDirectory", "name_run"]
 
 T = TypeVar("T")
 CONFIG_FILE = "config.yaml"

@@ -22,7 +22,7 @@ from deployprune.errors import DeployPruneError, RunDirectoryError
 from deployprune.files import make_new_folder, write_atomic
 from deployprune.lock import Lock
 from deployprune.records import SweepPoint, SweepRecord
-from deployprune.rundir import RunDirectory, name_run
+from deployprune.rundir import CONFIG_FILE, RunDirectory, name_run
 
 __all__ = ["SweepDirectory"]
 
@@ -87,7 +87,7 @@ class SweepDirectory:
 
     def open_run(self, point: SweepPoint) -> RunDirectory:
         """The point's run: the one that was begun, or a new one that uses the latency tables that are there."""
-        if (self.root / point.run / "config.yaml").is_file():
+        if (self.root / point.run / CONFIG_FILE).is_file():
             return RunDirectory.open(self.root / point.run)
         shutil.rmtree(self.root / point.run, ignore_errors=True)  # killed before it had its configuration
         return RunDirectory.create(self.root, self._configure(point), name=point.run)
@@ -106,8 +106,8 @@ class SweepDirectory:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Give the lock back."""
-        begun = any((self.root / point.run).exists() for point in self.read().points)
-        if self._is_new and isinstance(error, DeployPruneError) and not begun:
+        refused = self._is_new and isinstance(error, DeployPruneError)
+        if refused and not any((self.root / point.run).exists() for point in self.read().points):
             shutil.rmtree(self.root)
         if self._lock is not None:
             self._lock.release()

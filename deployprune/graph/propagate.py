@@ -5,7 +5,6 @@ An operation without a rule freezes its operands, and is reported: a model is ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import fx
 
 from deployprune.graph.atoms import Atoms
 from deployprune.graph.capture import Captured
+from deployprune.graph.holding import Holding
 from deployprune.graph.labels import KEEP, Labels
 from deployprune.graph.origin import location_of, module_of
 from deployprune.graph.rules import Call, Rule, Value, operation_name, rule_for
@@ -88,8 +88,7 @@ class _Propagator(fx.Interpreter):
         self.labelled = graph
         self._owners: dict[int, str] = {}
         self._free: set[str] = set()
-        self._whole: set[str] = set()
-        self._kept = 0
+        self._holding = Holding(graph.atoms, graph.parameters)
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -160,22 +159,9 @@ class _Propagator(fx.Interpreter):
         self._tell_held(operation_name(node.target), _NEEDS_ALL, location_of(node) or module_of(node))
 
     def _tell_held(self, op: str, reason: str, location: str) -> None:
-        """Note the parameters of which no output can go any more since this was last asked."""
-        kept = self.labelled.atoms.count_kept()
-        if kept == self._kept:
-            return
-        self._kept = kept
-        held = tuple(self._now_whole())
+        held = self._holding.newly_held()
         if held:
             self.labelled.held.append(Opaque(op, reason, location, held))
-
-    def _now_whole(self) -> Iterator[str]:
-        find = self.labelled.atoms.find
-        for name, labels in self.labelled.parameters.items():
-            outputs = (layer.ids for layer in labels.layers if layer.dims[0] == 0)
-            if name not in self._whole and any(not find(ids).any() for ids in outputs):
-                self._whole.add(name)
-                yield name
 
     def _apply(self, rule: Rule, node: fx.Node, result: Any) -> Labels | list[Labels]:
         args, kwargs = self.fetch_args_kwargs_from_env(node)
@@ -203,7 +189,7 @@ class _Propagator(fx.Interpreter):
             self.labelled.opaque.append(Opaque(name, reason, place, parameters))
         for labels in frozen:
             self.labelled.atoms.freeze_labels(labels)
-        self._whole.update(parameters)
+        self._holding.newly_held()  # they are told already
         if isinstance(result, torch.Tensor):
             self.labelled.nodes[node.name] = Labels(tuple(result.shape))
         else:
