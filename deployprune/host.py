@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from deployprune.records import Host
 
-__all__ = ["describe_host", "known_isa", "overheated", "read_temperature"]
+__all__ = ["describe_host", "hottest", "known_isa", "overheated", "read_temperature"]
 
 _RUNTIMES = ("onnxruntime", "openvino", "ai-edge-litert", "executorch", "ncnn", "MNN")
 _CONVERTERS = ("torch", "onnx", "litert-torch", "pnnx")
@@ -20,7 +21,7 @@ _ISA = tuple(f"{_X86} {_ARM}".split())  # what the runtimes choose their kernels
 _CPUINFO = Path("/proc/cpuinfo")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _THERMAL = Path("/sys/class/thermal")
-_ABSURD_C = 200.0  # some sensors answer nonsense where nothing is connected
+_ABSURD_C = 200.0
 
 
 def describe_host() -> Host:
@@ -48,8 +49,12 @@ def known_isa(flags: str) -> tuple[str, ...]:
 
 def read_temperature(thermal: Path = _THERMAL) -> float | None:
     """Degrees Celsius of the hottest sensor that Linux shows, or None where none can be read."""
-    found = [value for zone in sorted(thermal.glob("thermal_zone*")) if (value := _celsius(zone / "temp")) is not None]
-    return max(found, default=None)
+    return hottest(value for file in thermal.glob("thermal_zone*/temp") if (value := _thousandths(file)) is not None)
+
+
+def hottest(thousandths: Iterable[int]) -> float | None:
+    """The highest of these readings in degrees Celsius; sensors that nothing is connected to tell nonsense."""
+    return max((value / 1000 for value in thousandths if 0 < value / 1000 < _ABSURD_C), default=None)
 
 
 def overheated(thermal: Path = _THERMAL) -> tuple[float, float] | None:
@@ -57,19 +62,18 @@ def overheated(thermal: Path = _THERMAL) -> tuple[float, float] | None:
     for trip in sorted(thermal.glob("thermal_zone*/trip_point_*_type")):
         if trip.read_text().strip() != "passive":
             continue
-        limit = _celsius(trip.with_name(trip.name.replace("_type", "_temp")))
-        value = _celsius(trip.with_name("temp"))
-        if limit is not None and value is not None and value >= limit:
-            return value, limit
+        limit = _thousandths(trip.with_name(trip.name.replace("_type", "_temp")))
+        value = _thousandths(trip.with_name("temp"))
+        if limit is not None and value is not None and limit <= value < 1000 * _ABSURD_C:
+            return value / 1000, limit / 1000
     return None
 
 
-def _celsius(file: Path) -> float | None:
+def _thousandths(file: Path) -> int | None:
     try:
-        value = int(file.read_text()) / 1000
+        return int(file.read_text())
     except (OSError, ValueError):
         return None
-    return value if 0 < value < _ABSURD_C else None
 
 
 def _memory() -> int:

@@ -53,6 +53,7 @@ def test_the_hottest_sensor_is_the_temperature(tmp_path: Path) -> None:
 def test_a_processor_is_too_hot_from_where_it_slows_down(tmp_path: Path) -> None:
     make_sensor(tmp_path, "thermal_zone0", 79_000, passive=80_000, critical=95_000)
     make_sensor(tmp_path, "thermal_zone1", 96_000, critical=110_000)
+    make_sensor(tmp_path, "thermal_zone2", 2_000_000, passive=80_000)
     assert overheated(tmp_path) is None
     (tmp_path / "thermal_zone0/temp").write_text("80500\n")
     assert overheated(tmp_path) == (80.5, 80.0)

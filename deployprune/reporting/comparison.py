@@ -122,9 +122,10 @@ def _notes(verified: Verified) -> tuple[tuple[str, str], ...]:
     control = verified.control
     slower = "slower" if verified.drift >= 0 else "faster"
     drift = f"{format_share(abs(verified.drift))} {slower} than its reference of {format_ms(verified.reference_ms)}"
+    heat = "; {:.0f} °C before these rounds, {:.0f} °C after".format(*verified.heat_c) if verified.heat_c else ""
     return (
         ("control", f"dense against itself: {control.value:.3f} [{control.low:.3f}, {control.high:.3f}]"),
-        ("drift", f"dense ran {drift}"),
+        ("drift", f"dense ran {drift}{heat}"),
         *_sparse_note(verified),
     )
 

@@ -71,6 +71,12 @@ def test_the_table_has_dense_candidate_and_twin(finished_run: RunDirectory, form
     assert figure in render(finished_run, form)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_devices_temperature_stands_beside_the_drift(finished_run: RunDirectory, form: str) -> None:
+    text = " ".join(render(finished_run, form).split())
+    assert text.count("51 °C before these rounds, 64 °C after") == 1
+
+
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_the_verdict_comes_first(tmp_path: Path, verdict: Verdict) -> None:
     run = made_up.make_run(tmp_path, verdict=verdict)

@@ -19,7 +19,7 @@ from deployprune.backends.devices.address import LOCAL, parse_device
 from deployprune.backends.devices.files import model_files
 from deployprune.backends.registry import require_backend
 from deployprune.errors import BackendUnavailableError, DeployPruneError, DeviceError, UsageError
-from deployprune.host import known_isa
+from deployprune.host import hottest, known_isa
 from deployprune.records import Availability, DeviceSurvey, Host, InputSpec, NodeTime, Target
 
 if TYPE_CHECKING:
@@ -69,11 +69,16 @@ class AdbDevice:
     def peak_memory_bytes(self, path: Path, target: Target) -> None:
         """Nobody tells."""
 
+    def temperature(self) -> float | None:
+        """As the phone's Linux tells it. Raises DeviceError."""
+        values = self._client.ask(["sh", "-c", "cat /sys/class/thermal/thermal_zone*/temp"]).split()
+        return hottest(int(value) for value in values if value.lstrip("-").isdigit())
+
     def survey(self) -> DeviceSurvey:
         """The phone and the runtimes whose program may be used; a phone out of reach is described by the reason."""
         url = self._address.url
         try:
-            host, temperature = self.host(), self._temperature()
+            host, temperature = self.host(), self.temperature()
         except DeviceError as error:
             return DeviceSurvey(device=url, problem=error.message, hint=error.hint)
         backends = tuple(self._availability(name, tool) for name, tool in TOOLS.items())
@@ -114,11 +119,6 @@ class AdbDevice:
             return self.backend(name).availability()
         except DeployPruneError as error:
             return Availability(name=name, available=False, hint=error.hint)
-
-    def _temperature(self) -> float | None:
-        values = self._client.ask(["sh", "-c", "cat /sys/class/thermal/thermal_zone*/temp"]).split()
-        found = [int(value) / 1000 for value in values if value.lstrip("-").isdigit()]
-        return max((value for value in found if 0 < value < 200), default=None)
 
 
 class AdbBackend:

@@ -21,7 +21,7 @@ from deployprune.backends.devices.wire import FrameError, pack_arrays, read_fram
 from deployprune.backends.registry import get_backend, require_backend
 from deployprune.backends.telemetry import forbid_telemetry
 from deployprune.errors import BackendUnavailableError, DeployPruneError, DeviceError, UsageError
-from deployprune.host import overheated
+from deployprune.host import overheated, read_temperature
 from deployprune.records import Availability, Target
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Agent:
         self._opened = 0
         self._calls: dict[str, Callable[..., Answer]] = {
             "survey": self._survey,
+            "temperature": self._temperature,
             "backend": self._backend,
             "has": self._has,
             "store": self._add,
@@ -101,6 +102,9 @@ class Agent:
     def _survey(self, blocks: list[bytes]) -> Answer:
         found = LocalDevice().survey()
         return asdict(replace(found, backends=tuple(map(_for_running, found.backends)))), []
+
+    def _temperature(self, blocks: list[bytes]) -> Answer:
+        return read_temperature(), []
 
     def _backend(self, blocks: list[bytes], *, name: str) -> Answer:
         backend = get_backend(name)

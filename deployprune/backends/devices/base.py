@@ -29,6 +29,10 @@ class Device(Protocol):
         """Bytes that opening and running ``path`` adds to a process at its highest; None where that cannot be known."""
         ...
 
+    def temperature(self) -> float | None:
+        """Degrees Celsius of the hottest sensor, now; None where none can be read."""
+        ...
+
     def survey(self) -> DeviceSurvey:
         """What the device has to offer, and what it lacks."""
         ...

@@ -34,6 +34,10 @@ class LocalDevice:
         """As measured in a process of its own. Raises ExportError for a file that does not run."""
         return peak_memory_bytes(path, target)
 
+    def temperature(self) -> float | None:
+        """As Linux tells it."""
+        return read_temperature()
+
     def survey(self) -> DeviceSurvey:
         """This machine and its backends."""
         return DeviceSurvey(

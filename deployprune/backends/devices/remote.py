@@ -79,6 +79,11 @@ class RemoteDevice:
         model = _Model.of(path)
         return int(self.attempt(lambda link: link.call("peak_memory", model.arguments(link, target)))[0])
 
+    def temperature(self) -> float | None:
+        """As the device's Linux tells it. Raises DeviceError."""
+        found = self.call("temperature", {})
+        return None if found is None else float(found)
+
     def survey(self) -> DeviceSurvey:
         """What the device has to offer; a device that cannot be reached is described by the reason."""
         try:
