@@ -31,10 +31,10 @@ from deployprune.profiling.fit import fit_latency
 from deployprune.progress import Observer, SilentObserver
 from deployprune.pruning.importance import score
 from deployprune.pruning.planner import plan_widths
-from deployprune.records import Artifact, InputSpec, LatencyTable, Plan, Target, VerificationRecord
+from deployprune.records import Artifact, InputSpec, LatencyTable, ModelRef, Plan, Target, VerificationRecord
 from deployprune.rundir import RunDirectory
 from deployprune.sources import models
-from deployprune.steps import PLAN, PRUNED
+from deployprune.steps import MODEL, PLAN, PRUNED, VERIFICATION
 from deployprune.training.recovery import finetune
 
 __all__ = [
@@ -188,16 +188,15 @@ def compress(
 def load_pruned(run: str | Path, *, trust_pickle: bool = False) -> nn.Module:
     """The recovered model of a run, made again from the dense model, the kept indices and safetensors; no pickle.
 
+    Of a run whose budget was met already it is the dense model, which is what the run ships.
     Raises RunDirectoryError where the run has not come so far.
     """
     directory = RunDirectory.view(Path(run))
+    verification = directory.find(VERIFICATION)
+    if verification is not None and verification.already_met:
+        return _load_dense(directory.read(MODEL).model, trust_pickle=trust_pickle).eval()
     record = directory.read(PRUNED).pruned
-    dense = models.load_model(
-        record.model.source,
-        arch=record.model.arch,
-        arch_kwargs=record.model.arch_kwargs,
-        trust_pickle=trust_pickle,
-    )[0]
+    dense = _load_dense(record.model, trust_pickle=trust_pickle)
     if record.product == "eager":
         module = copy.deepcopy(dense)
         slice_parameters(module, record.kept)
@@ -208,3 +207,7 @@ def load_pruned(run: str | Path, *, trust_pickle: bool = False) -> nn.Module:
         module = bench.analysis.rebuild(kept, record.product, record.attributes, record.grafted)
     read_weights(module, directory.path("weights/recovered.safetensors"))
     return module.eval()
+
+
+def _load_dense(model: ModelRef, *, trust_pickle: bool) -> nn.Module:
+    return models.load_model(model.source, arch=model.arch, arch_kwargs=model.arch_kwargs, trust_pickle=trust_pickle)[0]

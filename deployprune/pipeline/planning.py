@@ -72,7 +72,7 @@ def close_loop(
             return Timed(ratio=ratio, nodes=nodes, file_bytes=_size_bytes(get_format("onnx").path(stem)))
 
         with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as place, SilentObserver().step("") as unseen:
-            stem = Path(place) / "candidate"
+            stem = Path(place).resolve() / "candidate"
             export_widths(bench, widths, stem, sorted({backend_of(target).format for target in bench.targets}))
             timed = on_devices(bench.targets, compare, unseen)
         return {target_key(target): item for target, item in timed.items()}

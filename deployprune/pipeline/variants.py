@@ -15,6 +15,7 @@ from deployprune.backends.base import Backend
 from deployprune.backends.registry import backend_of
 from deployprune.export.formats import Material, get_format
 from deployprune.export.template import OnnxTemplate, Sample, learn_template
+from deployprune.files import TEMPORARY_PREFIX
 from deployprune.pipeline.exporting import write_formats
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.dims import DimIndex
@@ -91,11 +92,15 @@ class Variants:
 
 
 @contextmanager
-def variant_files(bench: Workbench, count: int) -> Iterator[Variants]:
-    """``count`` variants whose files are gone when the tables are measured."""
+def variant_files(bench: Workbench, count: int, folder: Path | None = None) -> Iterator[Variants]:
+    """``count`` variants whose files are gone when the tables are measured.
+
+    They are written below ``folder``, or else among the system's temporary files. What a killed process left there is
+    known by its name: :func:`deployprune.files.remove_unfinished` removes it.
+    """
     chosen = choose_variants(bench.groups, count, bench.config.seed)
-    with TemporaryDirectory(prefix="deployprune-variants-") as folder:
-        yield Variants(bench, tuple(chosen), Path(folder))
+    with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as place:
+        yield Variants(bench, tuple(chosen), Path(place).resolve())
 
 
 def _formats(bench: Workbench) -> list[str]:

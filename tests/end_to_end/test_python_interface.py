@@ -120,6 +120,20 @@ def test_the_model_of_a_run_is_loaded_again(
         deployprune.load_pruned(tmp_path)
 
 
+def test_of_a_run_that_pruned_nothing_the_dense_model_is_loaded(
+    fresh_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(fresh_project)
+    settings = {"model.inputs": [INPUT], "target.latency": "30ms", "target.backends": ["fake"]}
+    record, root = deployprune.compress("model.pt", {**settings, "table.variants": 6, "table.rounds": 3})
+    assert record.already_met
+    module = deployprune.load_pruned(root)
+    assert not module.training
+    dense = deployprune.load_model("model.pt").state_dict()
+    assert module.state_dict().keys() == dense.keys()
+    assert all(torch.equal(tensor, dense[name]) for name, tensor in module.state_dict().items())
+
+
 @pytest.mark.slow
 def test_a_run_from_python_gives_the_files_of_the_command_line(
     finished_run: Path, fresh_project: Path, environment: dict[str, str]
