@@ -6,6 +6,7 @@ is checked that the mask changed the output, since a check that cannot fail is n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -159,6 +160,10 @@ def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
             noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
             scale = tensor.abs().mean().clamp_min(0.1) if tensor.numel() else 0.1
             state[name] = 0.5 + noise if name in variances else tensor.detach() + scale * (noise - 0.5)
+        elif isinstance(tensor, nn.Parameter) and bool((tensor == tensor.flatten()[:1].sum()).all()):
+            # A weight that starts at zero would hide everything before it.
+            noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+            state[name] = tensor.detach() + noise / math.sqrt(max(1, tensor[0].numel()))
         drawn[id(tensor)] = state[name]
     return state
 

@@ -36,6 +36,9 @@ def _three_names(parts: Parts, x: Tensor) -> Tensor:
 CASES = {
     "linear": Case(lambda p, x: p["up"](x).relu(), lambda: {"up": nn.Linear(8, 12)}, tokens=True),
     "linear without bias": Case(lambda p, x: p["up"](x), lambda: {"up": nn.Linear(8, 12, bias=False)}, tokens=True),
+    "linear that starts at zero": Case(
+        lambda p, x: F.linear(x, p.weight), lambda: {"weight": nn.Parameter(torch.zeros(12, 8))}, tokens=True
+    ),
     "functional linear": Case(
         lambda p, x: F.linear(x, p.weight.t(), p.bias),
         lambda: {"weight": parameter(8, 12), "bias": parameter(12)},
