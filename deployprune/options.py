@@ -129,7 +129,7 @@ class PruningConfig(Section, frozen=True):
 class TableConfig(Section, frozen=True):
     """How the latency table is measured."""
 
-    variants: Annotated[int, about("whole-model variants that are timed", ge=6)] = 24
+    variants: Annotated[int, about("whole-model variants that are timed", ge=6)] = 40
     rounds: Annotated[int, about("interleaved timings of each variant", flag="--table-rounds", ge=3)] = 15
     budget_seconds: Annotated[
         float, about("most seconds of measuring on one target, once files are made", flag="--table-seconds", gt=0)

@@ -14,9 +14,9 @@ from deployprune.backends.registry import backend_of, device_of
 from deployprune.pipeline.variants import Variants
 from deployprune.profiling.fit import learn_channel_step
 from deployprune.profiling.measure import measure_interleaved
-from deployprune.profiling.totals import paired_totals
+from deployprune.profiling.totals import QUIET, paired_totals
 from deployprune.progress import Task
-from deployprune.records import LatencyTable, NodeTime, Target, VariantRun
+from deployprune.records import LatencyTable, NodeTime, Target, VariantRun, quantile
 from deployprune.stats import split_half_noise
 
 __all__ = ["bound_session", "measure_table", "time_nodes"]
@@ -24,6 +24,7 @@ __all__ = ["bound_session", "measure_table", "time_nodes"]
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _SAMPLE_MS = 2.0
 _PROFILE_MS = 300.0  # of runs under the runtime's own timer, per variant
+_DISTURBED = 1.04  # times dense's latency in the quietest batch
 _PROFILE_SHARE = 0.3  # of the time that a table may take
 
 
@@ -35,12 +36,18 @@ class _Timed:
     dense: tuple[float, ...]
     nodes: tuple[NodeTime, ...]
 
+    @property
+    def quiet_ms(self) -> float:
+        """The dense model's latency in these rounds."""
+        return quantile(self.dense, QUIET)
+
 
 def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTable:
     """Measure one target's table, within the configured seconds where they allow for two rounds of every variant."""
     started = time.monotonic()
     backend = backend_of(target)
-    timed = [item for chunk in _measure_chunks(variants, backend, target, task) for item in chunk]
+    batches = _measure_batches(variants, backend, target, task)
+    timed = [batches[0][0], *(item for batch in batches for item in batch[1:])]
     totals = paired_totals([(item.samples, item.dense) for item in timed])
     runs = [
         VariantRun(widths=widths, total_ms=ms, nodes=item.nodes, samples_ms=item.samples, dense_ms=item.dense)
@@ -58,23 +65,38 @@ def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTabl
     return replace(table, channel_step=learn_channel_step(table, variants.bench.analysis.record))
 
 
-def _measure_chunks(variants: Variants, backend: Backend, target: Target, task: Task) -> Iterator[list[_Timed]]:
-    """The variants' times, dense first, a few of them in the same rounds."""
-    starts = range(1, max(len(variants.widths), 2), _TOGETHER)
+def _measure_batches(variants: Variants, backend: Backend, target: Target, task: Task) -> list[list[_Timed]]:
+    """The variants' times a few of them at once, each batch with dense first.
+
+    A batch in which dense was slower than in the quietest one was disturbed: the worst is measured again, while the
+    time lasts, and the quieter measurement stays.
+    """
+    count = len(variants.widths)
+    batches = [[0, *range(start, min(start + _TOGETHER, count))] for start in range(1, max(count, 2), _TOGETHER)]
     left = variants.bench.config.table.budget_seconds
-    for position, start in enumerate(starts):
-        indices = [0, *range(start, min(start + _TOGETHER, len(variants.widths)))]
+    found: list[list[_Timed]] = []
+    for position, indices in enumerate(batches):
+        task.update(0.8 * position / len(batches), note=f"variants {indices[0] + 1} to {indices[-1] + 1}")
         for index in indices:
-            task.update(start / len(variants.widths), note=f"files of variant {index + 1}")
             variants.path(index, backend)
-        task.update(start / len(variants.widths), note=f"timing variants {start + 1} to {indices[-1] + 1}")
         began = time.monotonic()
-        timed = _time_chunk(variants, indices, backend, target, left / (len(starts) - position))
-        left = max(0.0, left - (time.monotonic() - began))
-        yield timed if start == 1 else timed[1:]
+        found.append(_time_batch(variants, indices, backend, target, left / (len(batches) - position)))
+        left -= time.monotonic() - began
+    each = (variants.bench.config.table.budget_seconds - left) / len(batches)
+    for turn in range(len(batches)):
+        worst = max(range(len(batches)), key=lambda position: found[position][0].quiet_ms)
+        if left < each or found[worst][0].quiet_ms < _DISTURBED * min(batch[0].quiet_ms for batch in found):
+            break
+        task.update(0.8 + 0.2 * turn / len(batches), note="what was disturbed, again")
+        again = _time_batch(variants, batches[worst], backend, target, each)
+        left -= each
+        if again[0].quiet_ms >= found[worst][0].quiet_ms:
+            break
+        found[worst] = again
+    return found
 
 
-def _time_chunk(
+def _time_batch(
     variants: Variants, indices: Sequence[int], backend: Backend, target: Target, budget_s: float
 ) -> list[_Timed]:
     config = variants.bench.config

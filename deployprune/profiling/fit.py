@@ -22,6 +22,8 @@ __all__ = ["FittedLatency", "fit_latency", "learn_channel_step", "prediction_err
 _STEPS = (1, 4, 8, 16, 32)
 _NEARLY = 1.05  # of several steps within so much of the least error, the finest is taken
 _LEFTOVER_STEP = 4  # channels: what layout reorders are paid for
+_HEAVIEST = 15  # nodes by which steps are compared
+_LIGHT = 0.002  # of the nodes' time: what is not worth a search for its law
 _LAWS = 9  # that a node may follow
 _OVERHEAD = 0.9  # of the nodes' constants that the calibration may take for the profiler's own
 _FEWEST_RUNS = 6
@@ -80,26 +82,30 @@ def prediction_error(model: LatencyModel, runs: Sequence[VariantRun]) -> float:
 
 
 def _matching_error(matching: Matching, sizes: Sizes, analysis: Analysis, step: int) -> float:
-    """The nodes' cross-validated relative error, weighted by the time they take, under the law that suits them best.
+    """The cross-validated relative error of the nodes that take most time, under the law that suits them best.
 
     One law for all nodes: a choice for each would make every step look good.
     """
     weights = np.array([node.ms.mean() for node in matching.nodes])
     errors = []
-    for node in matching.nodes:
+    heavy = np.argsort(-weights)[:_HEAVIEST]
+    for index in heavy:
+        node = matching.nodes[index]
         samples = Samples(name=node.name, sizes=sizes, ms=node.ms)
         laws = node_laws(node_shape(node, analysis.layers), step)
         errors.append(np.resize([law_error(samples, law) for law in laws], _LAWS))
-    return float((weights @ np.array(errors)).min(initial=np.inf) / max(weights.sum(), 1e-9)) if errors else 0.0
+    return float((weights[heavy] @ np.array(errors)).min(initial=np.inf) / weights[heavy].sum()) if errors else 0.0
 
 
 def _fit_matching(matching: Matching, sizes: Sizes, analysis: Analysis, step: int) -> tuple[FittedNode, ...]:
-    nodes = tuple(
-        fit_node(Samples(name=node.name, sizes=sizes, ms=node.ms), node_laws(node_shape(node, analysis.layers), step))
-        for node in matching.nodes
-    )
+    light = _LIGHT * sum(float(node.ms.mean()) for node in matching.nodes)
+    nodes = []
+    for node in matching.nodes:
+        laws = node_laws(node_shape(node, analysis.layers), step)
+        samples = Samples(name=node.name, sizes=sizes, ms=node.ms)
+        nodes.append(fit_node(samples, laws if node.ms.mean() > light else laws[:1]))
     if not matching.leftover_ms.any():
-        return nodes
+        return tuple(nodes)
     leftover = Samples(name="leftover", sizes=sizes, ms=matching.leftover_ms)
     return (*nodes, *fit_layers(analysis.layers, leftover, step=min(step, _LEFTOVER_STEP), work=False))
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["paired_totals"]
+__all__ = ["QUIET", "paired_totals"]
 
-_QUIET = 0.25  # the quantile of the samples that counts
+QUIET = 0.25  # the quantile of the samples that counts
 
 
 def paired_totals(timed: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
@@ -17,6 +17,6 @@ def paired_totals(timed: Sequence[tuple[Sequence[float], Sequence[float]]]) -> l
     A variant's latency is its ratio to dense, of lower quartiles, times the median of all the dense model's: drift
     between the batches cancels out, and work of other processes makes inferences slower, never faster.
     """
-    scale = float(np.median([np.quantile(dense, _QUIET) for _, dense in timed]))
-    ratios = [float(np.quantile(own, _QUIET) / np.quantile(dense, _QUIET)) for own, dense in timed]
+    scale = float(np.median([np.quantile(dense, QUIET) for _, dense in timed]))
+    ratios = [float(np.quantile(own, QUIET) / np.quantile(dense, QUIET)) for own, dense in timed]
     return [scale, *(ratio * scale for ratio in ratios[1:])]

@@ -1,0 +1,134 @@
+"""Whether runs end where they were asked to, re-measured in a fresh process; and whether A/A comparisons cry wolf."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from latency_material import Conditions, make_bench, measure, print_rows, variants_of
+
+from deployprune.backends.registry import backend_of
+from deployprune.errors import UnsupportedModelError
+from deployprune.pipeline.planning import close_loop
+from deployprune.pipeline.tables import bound_session
+from deployprune.pipeline.targets import target_key
+from deployprune.profiling.measure import compare_until
+from deployprune.progress import SilentObserver
+from deployprune.pruning.importance import score
+from deployprune.records import Ratio, Target
+from deployprune.verification.budget import control_bias
+from deployprune.verification.speedup import verify_latency
+
+__all__ = ["compare_here", "print_landing", "print_wolf"]
+
+_GOALS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+_BAND = (0.95, 1.0)
+_SECONDS = 20.0
+_COMPARISONS = 200
+
+
+def print_landing(conditions: Conditions) -> None:
+    """Runs over models and goals, and what a process of its own measures of their results."""
+    print("### On target, measured again in a fresh process\n")
+    columns = ("model", "backend", "threads", "goal", "turns", "own ratio", "fresh ratio", "of the goal", "lands")
+    print_rows(columns, _landing(conditions))
+
+
+def _landing(conditions: Conditions) -> Iterator[list[object]]:
+    for model, backend, threads in conditions.cases():
+        bench = make_bench(model, backend, threads)
+        target = bench.targets[0]
+        key, importance = target_key(target), score("l2", bench.module, bench.groups)
+        with variants_of(bench, conditions.variants, 0) as variants:
+            table = measure(variants, target, 0).table
+            dense = variants.path(0, backend_of(target))
+            for goal in _GOALS:
+                folder = variants.folder / f"goal-{goal}"
+                folder.mkdir()
+                try:
+                    with SilentObserver().step("") as task:
+                        plan = close_loop(bench, {key: table}, {key: goal}, importance, {key: dense}, folder, task)
+                except UnsupportedModelError as error:
+                    yield [model, backend, threads, goal, "", "", "", "", error.message]
+                    continue
+                own = next(step.measured[key].value for step in reversed(plan.trail) if step.widths == plan.widths)
+                candidate = variants.file(f"plan-{goal}", plan.widths, backend_of(target))
+                fresh = _compare_afresh(dense, candidate, target)
+                share = fresh.value / goal
+                lands = "yes" if _BAND[0] <= share <= _BAND[1] else "NO"
+                yield [
+                    *(model, backend, threads, goal, len(plan.trail), f"{own:.3f}"),
+                    *(f"{fresh.value:.3f} ({fresh.low:.3f} to {fresh.high:.3f})", f"{share:.1%}", lands),
+                ]
+
+
+def _compare_afresh(dense: Path, candidate: Path, target: Target) -> Ratio:
+    main = Path(__file__).with_name("latency_table.py")
+    command = [sys.executable, str(main), "--compare", str(dense), str(candidate), target.backend, str(target.threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    value, low, high = json.loads(done.stdout.splitlines()[-1])
+    return Ratio(value=value, low=low, high=high)
+
+
+def compare_here(dense: Path, candidate: Path, target: Target) -> None:
+    """Print the ratio of two files' latency as JSON: what the fresh process does."""
+    backend = backend_of(target)
+    with ExitStack() as stack:
+        sessions = {
+            role: stack.enter_context(bound_session(backend, path, target, 1))
+            for role, path in {"dense": dense, "candidate": candidate}.items()
+        }
+        ratio = compare_until(
+            sessions, "dense", half_width=0.005, min_rounds=40, max_rounds=2000, budget_s=_SECONDS, seed=1
+        )["candidate"][1]
+    print(json.dumps([ratio.value, ratio.low, ratio.high]))
+
+
+def print_wolf(conditions: Conditions) -> None:
+    """Comparisons of a file with itself while another process computes now and then."""
+    print(f"### {_COMPARISONS} A/A comparisons under background load\n")
+    columns = ("model", "backend", "threads", "comparisons", "faster", "slower", "no difference", "largest")
+    print_rows(columns, _wolf(conditions))
+
+
+def _wolf(conditions: Conditions) -> Iterator[list[object]]:
+    for model, backend, threads in conditions.cases():
+        bench = make_bench(model, backend, threads)
+        target = bench.targets[0]
+        load = multiprocessing.get_context("spawn").Process(target=_disturb, daemon=True)
+        with variants_of(bench, 1, 0) as variants:
+            dense = variants.path(0, backend_of(target))
+            load.start()
+            try:
+                ratios = [_compare_same(dense, target, seed) for seed in range(_COMPARISONS)]
+            finally:
+                load.terminate()
+        faster = sum(ratio.high * (1 + control_bias(control)) < 1.0 for ratio, control in ratios)
+        slower = sum(ratio.low / (1 + control_bias(control)) > 1.0 for ratio, control in ratios)
+        largest = max(abs(ratio.value - 1.0) for ratio, _ in ratios)
+        same = len(ratios) - faster - slower
+        yield [model, backend, threads, len(ratios), faster, slower, same, f"{largest:.1%}"]
+
+
+def _compare_same(dense: Path, target: Target, seed: int) -> tuple[Ratio, Ratio]:
+    paths = {"dense": dense, "candidate": dense}
+    found, control, _ = verify_latency(backend_of(target), target, paths, 1.0, 1.0, seed=seed, budget_s=1.5)
+    return found["candidate"].ratio, control
+
+
+def _disturb() -> None:
+    """Compute for a while, rest for a while."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(256, 256))
+    while True:
+        until = time.monotonic() + float(rng.uniform(0.02, 0.5))
+        while time.monotonic() < until:
+            matrix @ matrix
+        time.sleep(float(rng.uniform(0.02, 0.5)))
