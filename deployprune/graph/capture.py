@@ -6,7 +6,10 @@ In-place calls are replaced by their plain twins; where that is not safe, torch'
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +20,9 @@ import torch
 from torch import fx, nn
 
 from deployprune.errors import UnsupportedModelError
-from deployprune.graph.origin import first_line, source_line
-from deployprune.graph.rules import rule_for
-from deployprune.graph.training_form import make_trainable
+from deployprune.graph.origin import first_line, location_of, source_line
+from deployprune.graph.rules import operation_name, rule_for
+from deployprune.graph.training_form import find_dropouts, make_trainable
 
 __all__ = ["Captured", "capture", "flatten_outputs"]
 
@@ -41,17 +44,30 @@ def capture(module: nn.Module, inputs: tuple[Any, ...]) -> Captured:
     with _evaluating(module), torch.no_grad():
         reference = _run_forward(module, inputs)
         for dynamic in (True, False):
-            program = _decompose_unknown(_export(module, inputs, dynamic=dynamic))
+            exported = _export(module, inputs, dynamic=dynamic)
+            dropouts, program = find_dropouts(exported), _decompose_unknown(exported)
             for functional in (False, True):
-                graph_module = make_trainable(program, functional=functional)
+                graph_module = make_trainable(program, dropouts, functional=functional)
                 if graph_module is not None and _agrees(graph_module, inputs, reference):
                     _match_names(graph_module, module)
                     return Captured(graph_module, inputs, dynamic)
+    drawn = _random_call(program)
     raise UnsupportedModelError(
-        "the captured graph does not compute what the model computes",
+        "the captured graph does not compute what the model computes"
+        + (f": its forward draws random numbers in {drawn}" if drawn else ""),
         hint="the forward may depend on random numbers, on time or on state that it changes; "
-        "make it a function of its inputs",
+        "make it a function of its inputs: give noise or masks as an input, or leave them out in eval mode",
     )
+
+
+def _random_call(program: torch.export.ExportedProgram) -> str:
+    """The first call that draws random numbers and where it stands; empty where there is none."""
+    for node in program.graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
+            name = operation_name(node.target)
+            if "dropout" not in name and "attention" not in name:
+                return f"{name} at {location_of(node)}"
+    return ""
 
 
 def flatten_outputs(outputs: Any) -> list[torch.Tensor]:
@@ -92,7 +108,7 @@ def _export(module: nn.Module, inputs: tuple[Any, ...], *, dynamic: bool) -> tor
         auto = torch.export.Dim.AUTO
         shapes = tuple({0: auto} if isinstance(value, torch.Tensor) and value.ndim else None for value in examples)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
             return torch.export.export(module, examples, strict=False, dynamic_shapes=shapes)
     except Exception as error:
@@ -100,9 +116,33 @@ def _export(module: nn.Module, inputs: tuple[Any, ...], *, dynamic: bool) -> tor
             return _export(module, inputs, dynamic=False)
         raise UnsupportedModelError(
             f"torch.export cannot capture the model: {first_line(error)}{source_line(error)}",
-            hint="data-dependent control flow is the usual reason: export the tensor core of the model, "
-            "or rewrite the branch with torch.where or torch.cond",
+            hint=_advice(error),
         ) from error
+
+
+def _advice(error: Exception) -> str:
+    text = str(error)
+    if "numpy" in text:
+        return "write what numpy computes inside the forward with torch operations, or move it out of the model"
+    if "specialized integer" in text or "nonzero" in text:
+        return "a size depends on the values of a tensor: pad to a fixed size, or export the model without that step"
+    return (
+        "data-dependent control flow is the usual reason: export the tensor core of the model, "
+        "or rewrite the branch with torch.where or torch.cond"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch prints and logs the graph that it could not finish; what matters of it is in the error."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _decompose_unknown(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

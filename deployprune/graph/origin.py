@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import linecache
+import re
+
 from torch import fx
 
 __all__ = ["first_line", "location_of", "module_of", "source_line"]
@@ -26,16 +29,20 @@ def module_of(node: fx.Node) -> str:
 
 
 def first_line(error: Exception) -> str:
+    """What an error says in its first line, without torch's notes on its symbols."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+    reason = re.sub(r"\s*\((unhinted|Size-like symbols):.*", "", lines[0]) if lines else ""
+    return f"{type(error).__name__}: {reason}"[:200]
 
 
 def source_line(error: Exception) -> str:
+    """The user's own line that an error came through last, with its code; empty where there is none."""
     trace = error.__traceback__
     place = ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if "/torch/" not in file and "deployprune" not in file and not file.startswith("<"):
-            place = f" (at {file}:{trace.tb_lineno})"
+            code = linecache.getline(file, trace.tb_lineno).strip()
+            place = f" (at {file}:{trace.tb_lineno}: {code})" if code else f" (at {file}:{trace.tb_lineno})"
         trace = trace.tb_next
     return place

@@ -43,6 +43,21 @@ class Branching(nn.Module):
         return self.linear(x) if x.sum() > 0 else x
 
 
+class Sliced(Branching):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)[: int(self.linear(x).sum().item())]
+
+
+class Through(Branching):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(torch.from_numpy(x.numpy() * 2))
+
+
+class Masking(Branching):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * torch.rand(4)
+
+
 def test_an_unknown_operation_freezes_its_operands_and_names_the_users_line() -> None:
     analysis = analyze(Whitened().eval(), (torch.randn(3, 6),))
     (frozen,) = [item for item in analysis.record.frozen if "inv" in item.op]
@@ -69,6 +84,27 @@ def test_control_flow_over_data_is_refused_with_its_source_line() -> None:
     assert "test_fail_closed.py:" in caught.value.message
     assert len(caught.value.message) < 400
     assert "torch.where" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "advice"),
+    [
+        (Sliced, "return self.linear(x)[: int(", "fixed size"),
+        (Through, "torch.from_numpy(x.numpy() * 2)", "torch operations"),
+        (Masking, "torch.rand(4)", "give noise or masks as an input"),
+        (Branching, "if x.sum() > 0", "torch.where"),
+    ],
+)
+def test_a_refusal_is_short_and_shows_the_users_line(
+    model: type[nn.Module], line: str, advice: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UnsupportedModelError) as caught:
+        analyze(model().eval(), (torch.ones(3, 4),))
+    assert line in caught.value.message
+    assert "test_fail_closed.py" in caught.value.message
+    assert advice in (caught.value.hint or "")
+    assert len(caught.value.message) < 450
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_forward_that_fails_is_refused_with_the_shape_it_was_given() -> None:
