@@ -12,6 +12,7 @@ from deployprune.backends.base import Backend, Session
 from deployprune.backends.feeds import random_feeds
 from deployprune.backends.registry import backend_of, device_of
 from deployprune.pipeline.variants import Variants
+from deployprune.profiling.conformal import conformal_error
 from deployprune.profiling.fit import learn_channel_step
 from deployprune.profiling.measure import measure_interleaved
 from deployprune.profiling.totals import QUIET, paired_totals
@@ -62,7 +63,10 @@ def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTabl
         runs=tuple(runs),
         seconds=time.monotonic() - started,
     )
-    return replace(table, channel_step=learn_channel_step(table, variants.bench.analysis.record))
+    task.update(1.0, note="how well it predicts")
+    analysis = variants.bench.analysis.record
+    stepped = replace(table, channel_step=learn_channel_step(table, analysis))
+    return replace(stepped, interval=conformal_error(stepped, analysis))
 
 
 def _measure_batches(variants: Variants, backend: Backend, target: Target, task: Task) -> list[list[_Timed]]:

@@ -40,6 +40,7 @@ class LatencyTable:
     """The in-context latency table of one model on one target: raw runs, and what is known of their noise.
 
     ``runs[0]`` is the dense model. ``noise`` is the relative half-to-half difference of repeated measurements.
+    ``interval`` is the relative error within which nine of ten unseen variants are predicted, where it is known.
     The fit is recomputed from the runs, so that a table stays true when the fit gets better.
     """
 
@@ -50,6 +51,7 @@ class LatencyTable:
     noise: float
     runs: tuple[VariantRun, ...]
     seconds: float
+    interval: float | None = None
 
 
 class CostNode(Protocol):

@@ -14,7 +14,7 @@ from deployprune.units import format_bytes, format_ms
 
 __all__ = ["TABLE_COLUMNS", "command", "file_rows", "host_rows", "model_rows", "table_rows"]
 
-TABLE_COLUMNS = ("target", "dense p50", "noise", "step", "variants", "took")
+TABLE_COLUMNS = ("target", "dense p50", "noise", "step", "variants", "predicts 90 % within", "took")
 
 
 def table_rows(tables: Mapping[str, LatencyTable]) -> tuple[tuple[str, ...], ...]:
@@ -26,6 +26,7 @@ def table_rows(tables: Mapping[str, LatencyTable]) -> tuple[tuple[str, ...], ...
             format_share(table.noise),
             str(table.channel_step),
             str(len(table.runs)),
+            "" if table.interval is None else format_share(table.interval),
             f"{table.seconds:.0f} s",
         )
         for table in tables.values()
