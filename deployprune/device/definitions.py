@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deployprune.backends.base import Backend
 from deployprune.device.layers import Definition
+from deployprune.errors import UsageError
 from deployprune.export.openvino import export_openvino
 
 __all__ = ["build_model", "write_model"]
@@ -22,7 +23,15 @@ _IR = 9
 
 
 def write_model(definition: Definition, width: int, batch: int, backend: Backend, stem: Path) -> Path:
-    """Write one cell as the file that ``backend`` opens. Raises ExportError where OpenVINO cannot read it."""
+    """Write one cell as the file that ``backend`` opens.
+
+    Raises UsageError for a backend whose files are not made from ONNX, ExportError where OpenVINO cannot read it.
+    """
+    if backend.format not in ("onnx", "openvino"):
+        raise UsageError(
+            f"the suite's layers are ONNX, which {backend.name} does not open",
+            hint=f"measure a model instead: deployprune profile MODEL --backend {backend.name}",
+        )
     path = stem.with_suffix(".onnx")
     path.write_bytes(build_model(definition, width, batch).SerializeToString())
     if backend.format != "openvino":

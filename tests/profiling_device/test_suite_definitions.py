@@ -11,10 +11,11 @@ import pytest
 
 from deployprune.backends.feeds import random_feeds
 from deployprune.backends.onnx_file import static_nodes
-from deployprune.backends.registry import require_backend
+from deployprune.backends.registry import get_backend, require_backend
 from deployprune.device.definitions import build_model, write_model
 from deployprune.device.layers import Definition
 from deployprune.device.suite import REFERENCE, SUITE
+from deployprune.errors import UsageError
 from deployprune.records import Target
 
 ONE_OF_A_KIND = tuple({definition.kind: definition for definition in SUITE}.values())
@@ -66,3 +67,11 @@ def test_a_definition_has_the_batch_that_is_asked_for(tmp_path: Path) -> None:
         path = write_model(definition, 4, 2, backend, tmp_path / "two")
         with backend.open(path, Target(backend="onnxruntime", batch=2)) as session:
             assert session.run(random_feeds(session.inputs, seed=0))[0].shape[0] == 2, definition.name
+
+
+@pytest.mark.parametrize("name", ["litert", "executorch"])
+def test_a_backend_that_opens_no_onnx_is_refused_with_what_works(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=name) as caught:
+        write_model(REFERENCE, 4, 1, get_backend(name), tmp_path / "cell")
+    assert caught.value.hint == f"measure a model instead: deployprune profile MODEL --backend {name}"
+    assert list(tmp_path.iterdir()) == []
