@@ -15,10 +15,13 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from zoo_models import ZOO
 
 from deployprune.backends.registry import get_backend
@@ -36,37 +39,45 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help="names from the zoo; all without any")
     parser.add_argument("--no-export", action="store_true", help="leave out ONNX, which takes most of the time")
+    parser.add_argument("--randomise", action="store_true", help="draw batch statistics, scales and biases anew first")
+    parser.add_argument("--jobs", type=int, default=1, help="models at once, each on its share of the cores")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
     if options.one:
-        print(json.dumps(examine(options.models[0], export=not options.no_export)))
+        print(json.dumps(examine(options.models[0], threads, export=not options.no_export, drawn=options.randomise)))
         return 0
+    switches = [f"--jobs={options.jobs}"]
+    switches += ["--no-export"] * options.no_export + ["--randomise"] * options.randomise
     rows = []
     print("| " + " | ".join(_COLUMNS) + " |\n|" + " --- |" * len(_COLUMNS))
-    for name in options.models or ZOO:
-        rows.append(in_own_process(name, options.no_export))
-        print("| " + " | ".join(str(rows[-1].get(column, "")) for column in _COLUMNS) + " |", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for row in pool.map(lambda name: in_own_process(name, switches), options.models or ZOO):
+            rows.append(row)
+            print("| " + " | ".join(str(row.get(column, "")) for column in _COLUMNS) + " |", flush=True)
     print_summary(rows)
     return 0 if all("proof" in row for row in rows) else 1
 
 
-def in_own_process(name: str, no_export: bool) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", name, *(["--no-export"] if no_export else [])]
+def in_own_process(name: str, switches: Sequence[str]) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--one", name, *switches]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         return {"model": name, "note": "stopped: " + (done.stderr.strip().splitlines() or ["?"])[-1][:120]}
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def examine(name: str, *, export: bool) -> dict[str, Any]:
+def examine(name: str, threads: int, *, export: bool, drawn: bool) -> dict[str, Any]:
     """One row of the table, measured here and now."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     warnings.simplefilter("ignore")
-    torch.set_num_threads(int(os.environ.get("ZOO_THREADS", "2")))
+    torch.set_num_threads(threads)
     row: dict[str, Any] = {"model": name}
     started = time.monotonic()
     try:
         module, inputs = ZOO[name].build(), ZOO[name].inputs()
+        if drawn:
+            randomise(module)
         analysis = analyze(module, inputs)
         row["params"] = f"{analysis.record.prunable_parameters / analysis.record.parameters:.2f}"
         row["MACs"] = f"{analysis.record.prunable_macs / max(1, analysis.record.macs):.2f}"
@@ -82,6 +93,19 @@ def examine(name: str, *, export: bool) -> dict[str, Any]:
         row["note"] = f"{type(error).__name__}: {error.message[:120]}"
     row["GiB"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f}"
     return row
+
+
+def randomise(module: nn.Module) -> None:
+    """Give batch norms statistics, and all norms and biases values, as training would: nothing is 0 or 1 any more."""
+    draw = torch.Generator().manual_seed(2)
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
+            part.running_mean.normal_(0, 0.1, generator=draw)
+            part.running_var.uniform_(0.5, 1.5, generator=draw)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.empty_like(parameter).uniform_(-0.1, 0.1, generator=draw))
 
 
 def random_plan(analysis: GraphAnalysis, seed: int) -> dict[str, list[int]]:
