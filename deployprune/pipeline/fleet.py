@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Event, Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deployprune.errors import DeployPruneError
 from deployprune.progress import Part, Task
@@ -15,6 +15,7 @@ from deployprune.records.naming import label_targets
 __all__ = ["Job", "by_device", "on_devices"]
 
 T = TypeVar("T")
+_WAKE_S = 0.3
 Job = Callable[[Target, Task], T]
 """Does something on a target, and tells how far it is."""
 
@@ -43,7 +44,7 @@ def on_devices(targets: Sequence[Target], job: Job[T], task: Task) -> dict[Targe
                 pool.submit(_in_turn, members, job, _DeviceTask(board, device)): device
                 for device, members in devices.items()
             }
-            wait(futures, return_when=FIRST_EXCEPTION)
+            _wait(futures)
         finally:
             board.stop.set()  # for nobody, where all have ended; the pool waits for those that have not
     _raise_first(futures)
@@ -96,6 +97,15 @@ class _DeviceTask:
 
     def finish(self, summary: str) -> None:
         """Tell nothing: the whole task has its own words."""
+
+
+def _wait(futures: Iterable[Future[Any]]) -> None:
+    """Wait until all have ended or one has failed, waking up now and then, so that an interrupt is seen."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=_WAKE_S, return_when=FIRST_EXCEPTION)
+        if any(future.exception() for future in done):
+            return
 
 
 def _raise_first(futures: Mapping[Future[dict[Target, T]], str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -100,3 +102,26 @@ def test_a_mistake_in_a_job_is_no_refusal_and_says_where_it_happened() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         on_devices(TARGETS, job, Told())
     assert caught.value.__notes__ == ["on the device ssh://board"]
+
+
+def test_an_interrupt_stops_all_devices() -> None:
+    ended: list[str] = []
+    ready = threading.Barrier(2, timeout=5)
+
+    def job(target: Target, task: Task) -> None:
+        ready.wait()
+        if target.device == "local":
+            os.kill(os.getpid(), signal.SIGINT)
+        deadline = time.monotonic() + 10
+        try:
+            while time.monotonic() < deadline:
+                task.update(0.1)
+                time.sleep(0.01)
+        finally:
+            ended.append(target.device)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        on_devices(TARGETS, job, Told())
+    assert sorted(ended) == ["local", "ssh://board"]
+    assert time.monotonic() - started < 9
