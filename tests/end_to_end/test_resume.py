@@ -14,6 +14,7 @@ import pytest
 from toy_project import COMPRESS, INPUT, TRAINED, only_run, shipped
 from warm_process import WarmProcess
 
+from deployprune.files import TEMPORARY_PREFIX
 from deployprune.rundir import RunDirectory
 from deployprune.steps import PLAN, RECOVERY, VERIFICATION
 
@@ -32,6 +33,8 @@ BOUNDARIES = (
 )
 MIDDLES: dict[str, dict[str, Any]] = {
     "20-analysis": {"kill_on_moving": "dense.onnx"},
+    "25-dense": {"kill_on_moving": "variant-0.onnx"},
+    "30-table-fake-t1-f32-b1": {"kill_on_moving": "candidate.onnx"},
     "50-pruned": {"kill_in_epoch": 2},
     "65-unstructured": {"kill_on_moving": "model.onnx"},
 }
@@ -52,6 +55,8 @@ def test_killed_at_every_boundary_and_in_the_middle_of_steps_the_files_are_the_s
             ended = warm.run(*words, cwd=fresh_project, **MIDDLES[boundary])
             assert ended.code == -signal.SIGKILL, ended.stderr
             assert sorted(path.stem for path in run.glob("*.json"))[-1] == boundary
+            if "kill_on_moving" in MIDDLES[boundary]:
+                assert list(run.rglob(f"{TEMPORARY_PREFIX}*")), "what was being written is in the run, to be found"
     resumed = warm.run(*words, cwd=fresh_project)
     assert resumed.code == 0, resumed.stderr
     assert "PASS" in resumed.stdout
