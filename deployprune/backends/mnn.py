@@ -52,7 +52,7 @@ class MnnBackend:
         said: list[str] = []
         try:
             with held_output() as said:
-                ports = _read_ports(path)
+                ports = _read_ports(path, target)
                 interpreter = runtime.Interpreter(str(path))
                 session = interpreter.createSession(_config(target))
         except Exception as e:  # the binding raises bare exceptions, and says on the console why
@@ -85,7 +85,7 @@ def _import_runtime() -> ModuleType:
         with held_output():
             return importlib.import_module("MNN")
     except ImportError as e:
-        raise BackendUnavailableError(f"MNN cannot be imported: {e}", hint=_HINT) from e
+        raise BackendUnavailableError(f"mnn cannot be imported: {e}", hint=_HINT) from e
 
 
 def _config(target: Target) -> dict[str, Any]:
@@ -98,8 +98,11 @@ def _config(target: Target) -> dict[str, Any]:
     }
 
 
-def _read_ports(path: Path) -> _Ports:
-    found = importlib.import_module("MNN.nn").load_module_from_file(str(path), [], []).get_info()
+def _read_ports(path: Path, target: Target) -> _Ports:
+    """Read through MNN's other interface, with the target's threads: its default would fill the shared pool with 4."""
+    interface = importlib.import_module("MNN.nn")
+    manager = interface.create_runtime_manager((_config(target),))
+    found = interface.load_module_from_file(str(path), [], [], runtime_manager=manager).get_info()
     try:
         dtypes = json.loads(found["bizCode"])["dtypes"]
     except (KeyError, TypeError, ValueError):  # a file that others wrote

@@ -53,8 +53,8 @@ class NcnnBackend:
         check_target(self, target)
         runtime = _import_runtime()
         weights = path.with_name(path.name.removesuffix(".param") + ".bin")
-        require_file(weights)
         file = read_ncnn_file(path)
+        require_file(weights)
         for entry in file.inputs:
             shape_at_batch(path, entry.spec.name, entry.spec.shape, target.batch)
         net, pools = runtime.Net(), (runtime.UnlockedPoolAllocator(), runtime.PoolAllocator())

@@ -37,16 +37,20 @@ class NcnnLayer:
     name: str
     parameters: dict[int, str]
 
-    def weight_shape(self) -> tuple[int, ...] | None:
-        """(outputs, inputs of one group, *kernel) of a layer whose weights are in the file, or None."""
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """(outputs, inputs of one group, *kernel), and (outputs,) of a bias, where the weights are in the file."""
         number = {key: int(value) for key, value in self.parameters.items() if value.lstrip("-").isdigit()}
         outputs = number.get(0, 0)
         if self.kind == "InnerProduct" and outputs:
-            return outputs, number.get(2, 0) // outputs
-        if self.kind.startswith(("Convolution", "Deconvolution")) and outputs:
+            weight: tuple[int, ...] = (outputs, number.get(2, 0) // outputs)
+            biased = number.get(1, 0)
+        elif self.kind.startswith(("Convolution", "Deconvolution")) and outputs:
             kernel = (number.get(11, number.get(1, 1)), number.get(1, 1))
-            return outputs, number.get(6, 0) // (outputs * kernel[0] * kernel[1]), *kernel
-        return None
+            weight = (outputs, number.get(6, 0) // (outputs * kernel[0] * kernel[1]), *kernel)
+            biased = number.get(5, 0)
+        else:
+            return ()
+        return (weight, (outputs,)) if biased else (weight,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

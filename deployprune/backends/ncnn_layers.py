@@ -71,12 +71,11 @@ def _shape(blob: Any) -> Shape:
 
 
 def _node(layer: Any, ms: float, shapes: dict[int, Shape], written: NcnnLayer) -> NodeTime:
-    weight = written.weight_shape()
     operands = [shapes[number] for number in layer.bottoms]
     return NodeTime(
         name=layer.name,
         kind=layer.type,
         ms=ms,
-        inputs=(*operands, *(() if weight is None else (weight,))),
+        inputs=(*operands, *written.weight_shapes()),
         outputs=tuple(shapes[number] for number in layer.tops),
     )

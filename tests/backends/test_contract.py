@@ -23,8 +23,9 @@ from deployprune.errors import ExportError, UsageError
 from deployprune.export.formats import get_format
 from deployprune.records import Target
 
-NAMES = ("onnxruntime", "openvino", "litert", "executorch", "fake")
+NAMES = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn", "fake")
 NEED_TORCH = ("executorch",)
+WEIGHTS_UNKNOWN = ("mnn",)  # its callbacks see no constants
 ROOT = str(Path(__file__).parents[2])
 OPENED = """
 import os, sys
@@ -215,11 +216,12 @@ def test_node_times_are_sane(backend: Backend, target: Target, at_batch: Callabl
     assert len({node.name for node in nodes}) == len(nodes)
     assert all(node.ms >= 0 for node in nodes)
     assert sum(node.ms for node in nodes) > 0.1 * whole
-    convolutions = [node for node in nodes if "Conv" in node.kind]
+    convolutions = [node for node in nodes if "Conv" in node.kind and node.outputs[0][2:] == (16, 16)]
     assert len(convolutions) == 3
     for node, channels in zip(convolutions, (3, 20, 20), strict=True):
         assert node.outputs == ((2, 20, 16, 16),)
-        assert node.inputs[:3] == ((2, channels, 16, 16), (20, channels, 3, 3), (20,))
+        operands = ((2, channels, 16, 16), (20, channels, 3, 3), (20,))
+        assert node.inputs[:3] == (operands[:1] if backend.name in WEIGHTS_UNKNOWN else operands)
 
 
 def test_node_names_do_not_depend_on_the_width(

@@ -31,6 +31,8 @@ MODULES = {
     "onnxruntime": ("onnxruntime", "pip install onnxruntime onnx"),
     "openvino": ("openvino", "pip install openvino"),
     "litert": ("ai_edge_litert.interpreter", "pip install 'deployprune[litert]'"),
+    "ncnn": ("ncnn", "pip install 'deployprune[ncnn]'"),
+    "mnn": ("MNN", "pip install 'deployprune[mnn]'"),
     "executorch": ("executorch.extension.pybindings._C", "pip install 'deployprune[executorch]'"),
 }
 
