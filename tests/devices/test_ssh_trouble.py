@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -76,6 +77,39 @@ def test_an_agent_that_hangs_on_after_a_cut_gives_way(own_server: SshServer, tar
         assert session.time_once() > 0
         assert agent.pid not in {other.pid for other in own_server.agents()}
     device.close()
+
+
+TIMING = """
+import sys
+from pathlib import Path
+from deployprune.backends.devices.remote import RemoteDevice
+from deployprune.backends.feeds import random_feeds
+from deployprune.records import Target
+device = RemoteDevice(sys.argv[1])
+with device.backend("onnxruntime").open(Path(sys.argv[2]), Target(backend="onnxruntime")) as session:
+    session.bind(random_feeds(session.inputs, seed=0))
+    print("ready", flush=True)
+    while True:
+        session.time_many(100)
+"""
+
+
+def test_an_interruption_ends_both_sides(own_server: SshServer, onnx_path: Path) -> None:
+    command = [sys.executable, "-c", TIMING, own_server.url, str(onnx_path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert own_server.agents()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everything that it started
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == -signal.SIGINT
+    assert said.strip().endswith("KeyboardInterrupt")
+    assert "During handling" not in said
+    deadline = time.monotonic() + 10
+    while own_server.agents():
+        assert time.monotonic() < deadline
 
 
 def test_a_device_that_stays_away_is_an_error(own_server: SshServer, target: Target, onnx_path: Path) -> None:
