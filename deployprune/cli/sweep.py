@@ -43,7 +43,7 @@ def command(output: Output, given: Given, speedups: str | None, picture: Path | 
     \b
     deployprune sweep model.pt --input 1x3x32x32 --data images/ --speedups 1.5x,2x,3x --picture curve.svg
 
-    Exit code: 0 where all speed-ups are reached, 1 where one is missed or out of reach, 5 where it cannot be told.
+    Exit code: 0 where all speed-ups are reached, 1 where one is missed or refused, 5 where it cannot be told.
     """
     from deployprune.reporting.pictures.files import require_pictures
 

@@ -53,7 +53,7 @@ def _reach(point: SweepPoint, run: RunDirectory, observer: Observer, *, trust_pi
     except UnsupportedModelError as error:
         if not run.table_files() or run.has(PLAN):
             raise
-        observer.warning(f"{point.speedup:g}x is out of reach: {error.message}")
+        observer.warning(f"{point.speedup:g}x is refused: {error.message}")
         return replace(point, refusal=error.message)
     return _reached(point, run.find(PLAN), verification)
 

@@ -69,7 +69,7 @@ def test_a_finished_sweep_is_only_shown_again(swept: tuple[Path, Ended], project
     again = warm.run("sweep", "--resume", str(root), "--picture", "curve.svg", cwd=project)
     assert (again.code, again.stdout) == (before.code, before.stdout)
     assert "Measuring" not in again.stderr
-    assert "out of reach: 50x" in (project / "curve.svg").read_text()
+    assert "refused: 50x" in (project / "curve.svg").read_text()
     assert "2 of 3 speed-ups" in warm.run("report", str(root), cwd=project).stdout
 
 

@@ -101,7 +101,7 @@ def test_the_picture_names_targets_speed_ups_and_what_is_missing(tmp_path: Path,
     path = draw_sweep(made_up.record(measured=measured), tmp_path / "curve.svg")
     words = {text.text for text in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")}
     assert {"onnxruntime", "openvino", "1.5x", "2x", "3x", "dense", "What speed costs: resnet20.pt"} <= words
-    assert any("out of reach: 9x" in str(word) for word in words)
+    assert any("refused: 9x" in str(word) for word in words)
     assert ("top-1, %" in words, "importance kept, %" in words) == (measured, not measured)
     assert any("NOT MEASURED" in str(word) for word in words) is not measured
     assert any("unstructured" in str(word) for word in words) is measured

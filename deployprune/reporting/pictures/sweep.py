@@ -149,7 +149,7 @@ def _subtitle(record: SweepRecord, measured: bool) -> str:
     parts = [f"dense: {', '.join(dict.fromkeys(dense))}"] if dense else []
     refused = [f"{point.speedup:g}x" for point in record.points if point.refusal is not None]
     if refused:
-        parts.append(f"out of reach: {', '.join(refused)}")
+        parts.append(f"refused: {', '.join(refused)}")
     if not measured:
         parts.append(f"accuracy: {NOT_MEASURED}")
     return " · ".join(parts)
