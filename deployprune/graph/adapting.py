@@ -50,7 +50,7 @@ class Adaptation:
 
     def fit(self, path: str) -> bool:
         """Whether the module at ``path`` follows now: its callees are fitted first, then itself, or it is grafted."""
-        if self._follows(path):
+        if self._is_left_out(path) or self._follows(path):
             return True
         for callee in self._callees(path):
             self.fit(callee)
@@ -62,6 +62,10 @@ class Adaptation:
             self.waiting.append(path)
             return False
         return self._graft(path)
+
+    def _is_left_out(self, path: str) -> bool:
+        """Whether the pruned graph has nothing of what the module gave: its residual branch is gone."""
+        return not any(name in self.values for name in self.calls[path].leaving.values)
 
     def _callees(self, path: str) -> list[str]:
         """The outermost called modules inside, but for torch's own layers."""

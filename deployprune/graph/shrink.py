@@ -28,9 +28,15 @@ Given = dict[str, dict[str, int]]
 
 
 def shrink(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> tuple[nn.Module, Attributes]:
-    """A copy of ``module`` with sliced parameters, its stock layers' sizes set, and these sizes by their paths."""
+    """A copy of ``module`` with sliced parameters, its stock layers' sizes set, and these sizes by their paths.
+
+    What only a branch that is left out used is None in it, as torch spells a parameter that a layer has not.
+    """
     kept = {name: dims for name, dims in kept_parameters(removal).items() if has_tensor(module, name)}
     small = copy_module(module, sliced_tensors(module, kept))
+    for name in (name for branch in removal.skipped for name in branch.parameters):
+        owner, _, leaf = name.rpartition(".")
+        setattr(small.get_submodule(owner), leaf, None)
     attributes = _stock_attributes(small, _given(pruned))
     patch(small, attributes)
     return small, attributes

@@ -117,9 +117,10 @@ def _ceilings(problem: Problem, trials: Sequence[Trial]) -> list[Ceiling]:
 
 
 def _fit(problem: Problem, trials: Sequence[Trial]) -> dict[str, FittedLatency]:
-    """The tables' models, with the plans timed so far as further runs."""
+    """The tables' models, with the plans timed so far as further runs; nodes are matched in those that have all."""
+    whole = [trial for trial in trials if all(trial.plan.widths.values())]
     return {
-        key: fit_latency(replace(table, runs=(*table.runs, *_runs(problem, key, trials))), problem.analysis)
+        key: fit_latency(replace(table, runs=(*table.runs, *_runs(problem, key, whole))), problem.analysis)
         for key, table in problem.tables.items()
     }
 

@@ -51,7 +51,7 @@ def _missed(
     model: FittedLatency, centre: dict[str, int], ms: float, others: Sequence[Observed], channel_step: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Per group the ms that the model misses as its width goes from nothing to the anchor's, and off the step."""
-    names = list(centre)
+    names = [name for name, width in centre.items() if width]
     here = np.array([centre[name] for name in names])
     widths = np.array([[row[name] for name in names] for row, _ in others])
     moves = widths / here - 1.0

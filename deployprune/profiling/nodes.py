@@ -35,7 +35,9 @@ class FittedNode:
         return sum(term.coefficient for term in self.terms if not term.forms)
 
     def cost_ms(self, widths: dict[str, int]) -> float:
-        """Predicted ms at these widths."""
+        """Predicted ms at these widths; none where a group is empty, since its residual branch is left out then."""
+        if 0 in widths.values() and any(widths[name] == 0 for name in self.groups):
+            return 0.0
         return sum(term.value(widths) for term in self.terms)
 
     def scaled(self, factor: float) -> FittedNode:

@@ -103,7 +103,8 @@ def test_it_is_made_again_from_what_was_kept() -> None:
     analysis = analysed(Convolutions(8, 12), Convolutions(8, 10))
     kept = without(analysis, "blocks.1", keep=0.5)
     pruned = analysis.prune(kept)
-    again = analysis.rebuild(kept, pruned.proof.product)
+    proof = pruned.proof
+    again = analysis.rebuild(kept, proof.product, pruned.attributes, proof.grafted)
     again.load_state_dict(pruned.module.state_dict())
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(again.eval()(x), pruned.module.eval()(x))
