@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,9 +12,13 @@ from torch import fx
 from deployprune.graph.rules import operation_name
 from deployprune.graph.rules.base import argument_names
 
-__all__ = ["Program", "make_trainable"]
+__all__ = ["Dropout", "Program", "find_dropouts", "make_trainable"]
 
 aten = torch.ops.aten
+_DROPOUTS = {aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default}
+
+# The operation and the share that it drops.
+Dropout = tuple[Any, float]
 
 
 class Program(fx.GraphModule):
@@ -25,7 +30,22 @@ class Program(fx.GraphModule):
             return super().__deepcopy__(memo)
 
 
-def make_trainable(program: torch.export.ExportedProgram, *, functional: bool) -> fx.GraphModule | None:
+def find_dropouts(program: torch.export.ExportedProgram) -> dict[str, Dropout]:
+    """The dropout calls of a program, by the names that torch gives to the user's calls of functions."""
+    return {
+        node.meta["torch_fn"][0]: (node.target, node.args[1])
+        for node in program.graph.nodes
+        if node.op == "call_function" and node.target in _DROPOUTS and "torch_fn" in node.meta
+    }
+
+
+def make_trainable(
+    program: torch.export.ExportedProgram, dropouts: Mapping[str, Dropout], *, functional: bool
+) -> fx.GraphModule | None:
+    """The program as a module that trains; ``dropouts`` are those it had before torch simplified them away.
+
+    None where an in-place call has no safe plain form, unless in torch's ``functional`` form.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if functional:
@@ -35,6 +55,7 @@ def make_trainable(program: torch.export.ExportedProgram, *, functional: bool) -
     if not functional and not _replace_in_place(graph):
         return None
     _restore_batch_norm(graph)
+    _restore_dropout(graph, dropouts)
     _follow_training(graph)
     graph.eliminate_dead_code()
     result = Program(exported, graph)
@@ -97,6 +118,15 @@ def _restore_batch_norm(graph: fx.Graph) -> None:
             user.replace_all_uses_with(plain)
             graph.erase_node(user)
         graph.erase_node(node)
+
+
+def _restore_dropout(graph: fx.Graph, dropouts: Mapping[str, Dropout]) -> None:
+    """torch's functional form of a dropout that is switched off is a copy."""
+    for node in graph.nodes:
+        name = (node.meta.get("torch_fn") or ("",))[0]
+        if node.target is aten.clone.default and name in dropouts:
+            node.target, share = dropouts[name]
+            node.args, node.kwargs = (node.args[0], share, False), {}
 
 
 def _follow_training(graph: fx.Graph) -> None:
