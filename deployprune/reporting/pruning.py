@@ -27,7 +27,7 @@ __all__ = [
     "width_rows",
 ]
 
-GROUP_COLUMNS = ("group", "kind", "units", "layers", "parameters", "share", "MACs", "share")
+GROUP_COLUMNS = ("group", "kind", "units", "layers", "parameters", "MACs")
 SHARE_NOTE = "shares are of what goes with the whole group: a weight between two groups counts in both"
 _MOST_NAMES, _MOST_PLACES = 6, 3
 TRAIL_COLUMNS = ("turn", "target", "to reach", "predicted", "measured", "correction")
@@ -105,10 +105,8 @@ def group_rows(analysis: Analysis) -> tuple[tuple[str, ...], ...]:
             group.kind,
             str(group.size),
             str(len({axis.parameter.rpartition(".")[0] for axis in group.axes})),
-            format_count(group.parameters),
-            format_share(group.parameters / max(analysis.parameters, 1)),
-            format_count(group.macs),
-            format_share(group.macs / max(analysis.macs, 1)),
+            f"{format_count(group.parameters)}  {format_share(group.parameters / max(analysis.parameters, 1))}",
+            f"{format_count(group.macs)}  {format_share(group.macs / max(analysis.macs, 1))}",
         )
         for group in analysis.groups
     )
