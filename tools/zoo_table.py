@@ -148,9 +148,11 @@ def print_summary(rows: list[dict[str, Any]]) -> None:
     proven = [row for row in rows if "proof" in row]
     shares = sorted(float(row["params"]) for row in proven)
     eager = sum(row["product"] == "eager" for row in proven)
+    own = sum("graph" not in row["product"].split("/") for row in proven)
     print(
         f"\n{len(rows)} architectures, {len(proven)} pruned and proven (largest difference "
-        f"{max((float(row['proof']) for row in proven), default=0):.0e}), own module kept in {eager}, "
+        f"{max((float(row['proof']) for row in proven), default=0):.0e}), own module kept in {own}, "
+        f"in {eager} of them without any graft, "
         f"median share of prunable parameters {statistics.median(shares) if shares else 0:.2f}"
     )
 
