@@ -31,7 +31,7 @@ __all__ = ["compare_here", "print_landing", "print_wolf"]
 _GOALS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 _BAND = (0.95, 1.0)
 _SECONDS = 20.0
-_COMPARISONS = 200
+_GLANCE = 0.8  # seconds of one A/A comparison
 
 
 def print_landing(conditions: Conditions) -> None:
@@ -93,7 +93,7 @@ def compare_here(dense: Path, candidate: Path, target: Target) -> None:
 
 def print_wolf(conditions: Conditions) -> None:
     """Comparisons of a file with itself while another process computes now and then."""
-    print(f"### {_COMPARISONS} A/A comparisons under background load\n")
+    print(f"### {conditions.comparisons} A/A comparisons under background load\n")
     columns = ("model", "backend", "threads", "comparisons", "faster", "slower", "no difference", "largest")
     print_rows(columns, _wolf(conditions))
 
@@ -107,7 +107,7 @@ def _wolf(conditions: Conditions) -> Iterator[list[object]]:
             dense = variants.path(0, backend_of(target))
             load.start()
             try:
-                ratios = [_compare_same(dense, target, seed) for seed in range(_COMPARISONS)]
+                ratios = [_compare_same(dense, target, seed) for seed in range(conditions.comparisons)]
             finally:
                 load.terminate()
         faster = sum(ratio.high * (1 + control_bias(control)) < 1.0 for ratio, control in ratios)
@@ -119,7 +119,7 @@ def _wolf(conditions: Conditions) -> Iterator[list[object]]:
 
 def _compare_same(dense: Path, target: Target, seed: int) -> tuple[Ratio, Ratio]:
     paths = {"dense": dense, "candidate": dense}
-    found, control, _ = verify_latency(backend_of(target), target, paths, 1.0, 1.0, seed=seed, budget_s=1.5)
+    found, control, _ = verify_latency(backend_of(target), target, paths, 1.0, 1.0, seed=seed, budget_s=_GLANCE)
     return found["candidate"].ratio, control
 
 

@@ -34,6 +34,7 @@ class Conditions:
     threads: tuple[int, ...]
     variants: int
     unseen: int
+    comparisons: int
 
     def cases(self) -> Iterator[tuple[str, str, int]]:
         """Every model on every backend with every number of threads."""

@@ -41,6 +41,7 @@ def main() -> None:
         threads=tuple(int(count) for count in options.threads.split(",")),
         variants=options.variants,
         unseen=options.unseen,
+        comparisons=options.comparisons,
     )
     host = describe_host()
     versions = ", ".join(f"{name} {host.versions[name]}" for name in conditions.backends if name in host.versions)
@@ -57,6 +58,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--threads", default="1")
     parser.add_argument("--variants", type=int, default=40, help="that a table is made of")
     parser.add_argument("--unseen", type=int, default=20, help="that it is tried on")
+    parser.add_argument("--comparisons", type=int, default=200, help="of a file with itself")
     parser.add_argument("--compare", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
 
