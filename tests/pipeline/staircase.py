@@ -126,7 +126,7 @@ class Runtime:
         return -(-size // self.step) * self.step if form.groups else size
 
     def table(self, net: Analysis, seed: int) -> LatencyTable:
-        variants = choose_variants(net.groups, 24, seed)
+        variants = choose_variants(net.groups, 40, seed)
         runs = [VariantRun(widths=w, total_ms=self.total_ms(net, w), nodes=self.nodes(net, w)) for w in variants]
         return LatencyTable(
             target=Target(backend="made up"),
