@@ -86,8 +86,8 @@ def _within(*names: str) -> Callable[[Call], Labels]:
 
 
 def _repeat_interleave(call: Call) -> Labels | list[Labels]:
-    if call["dim"] is None or (isinstance(call["repeats"], Value) and not call["repeats"].constant):
-        raise NotImplementedError("copies of elements whose number is not known")
+    if call["dim"] is None or isinstance(call["repeats"], Value):
+        raise NotImplementedError("copies of elements, each its own number of times")
     return _move(call)
 
 
@@ -214,7 +214,7 @@ RULES: dict[str, Rule] = {
     "pixel_shuffle": Rule(_shuffle_pixels),
     "pixel_unshuffle": Rule(_within()),
     "unfold": Rule(_within("dimension")),
-    "repeat_interleave": Rule(_repeat_interleave, resizing.choose_repeats),
+    "repeat_interleave": Rule(_repeat_interleave),
     "unflatten": Rule(_move, resizing.resize_unflatten),
     **named(
         "split chunk split_with_sizes tensor_split",

@@ -10,7 +10,6 @@ from torch import fx
 from deployprune.graph.rules.base import Rewrite
 
 __all__ = [
-    "choose_repeats",
     "copy_shape",
     "count_shuffle_groups",
     "drop_empty",
@@ -149,16 +148,6 @@ def resize_roll(call: Rewrite) -> None:
         if keep is not None:
             shifts[index] = int((keep < shifts[index] % shape[dim]).sum())
     call.set("shifts", shifts)
-
-
-def choose_repeats(call: Rewrite) -> None:
-    """Numbers of copies, where each element has its own, are those of what stays."""
-    repeats, source = call.arguments["repeats"], call.arguments["self"]
-    keep = call.keeps(source)[call.arguments["dim"] % len(call.shapes(source))]
-    if isinstance(repeats, fx.Node) and keep is not None:
-        numbers = call.constant(repeats).expand(call.shapes(source)[call.arguments["dim"]])
-        call.set("repeats", call.add_constant(numbers[keep]))
-        call.set("output_size", None)
 
 
 def renumber_indices(call: Rewrite) -> None:
