@@ -42,7 +42,7 @@ for session in sessions.values():
     session.close()
 print("closed")
 """
-NAMES = ("onnxruntime", "openvino", "litert", "executorch")
+NAMES = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     place = tmp_path_factory.mktemp("together")
-    for name in ("openvino", "litert", "executorch"):
+    for name in ("openvino", "litert", "executorch", "ncnn", "mnn"):
         write_net(name, place / "net", channels=16, batch=1)
     return place
 
