@@ -88,12 +88,14 @@ class Adaptation:
             outputs, _ = pytree.tree_flatten(self.module.get_submodule(path)(*args, **kwargs))
         except Exception:  # the user's forward, with sizes that do not fit
             return False
-        if len(outputs) != len(call.leaving.leaves):
+        expected = [self.values[leaf.node] if isinstance(leaf, Value) else None for leaf in call.leaving.leaves]
+        if len(outputs) != len(expected):  # a graft leaves out what nobody uses
+            outputs = [value for value in outputs if isinstance(value, torch.Tensor)]
+            expected = [value for value in expected if value is not None]
+        pairs = [(a, b) for a, b in zip(outputs, expected, strict=False) if b is not None]
+        if len(outputs) != len(expected) or not all(isinstance(a, torch.Tensor) for a, _ in pairs):
             return False
-        pairs = [(a, b) for a, b in zip(outputs, call.leaving.leaves, strict=True) if isinstance(b, Value)]
-        if not all(isinstance(a, torch.Tensor) for a, _ in pairs):
-            return False
-        return difference([a for a, _ in pairs], [self.values[b.node] for _, b in pairs]) <= FIT_TOLERANCE
+        return difference([a for a, _ in pairs], [b for _, b in pairs]) <= FIT_TOLERANCE
 
     def _search(self, path: str) -> bool:
         """Whether other values of the module's attributes make it follow."""
