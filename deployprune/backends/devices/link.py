@@ -62,17 +62,21 @@ class Link:
         """The last line that ssh or the agent said on stderr."""
         return (_lines(self._said) or [""])[-1]
 
-    def close(self) -> None:
-        """End the agent by ending its input, and ssh if that does not do."""
+    def end(self) -> int:
+        """End the agent by ending its input, and ssh if that does not do; the exit code of ssh."""
         try:
             self._writer.close()
         except OSError:  # what was left unsent cannot be sent
             self._process.kill()
         try:
-            self._process.wait(_END_S)
+            return self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
+
+    def close(self) -> None:
+        """End the agent, and forget what it said."""
+        self.end()
         self._reader.close()
         self._said.close()
 
@@ -119,9 +123,8 @@ def open_link(address: DeviceAddress, client: str, wait_s: float) -> Link:
     try:
         _greet(address, process.stdout, process.stdin, package)
     except (OSError, FrameError, LinkLost) as error:
-        process.stdin.close()
-        process.wait(_END_S)
-        reason = _refusal(address, _lines(said), process.returncode)
+        code = link.end()
+        reason = _refusal(address, _lines(said), code)
         link.close()
         raise reason from error
     except BaseException:
