@@ -1,0 +1,64 @@
+"""A real network's variants are cut out of one file, and are what an export of each would have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from deployprune.backends.registry import get_backend
+from deployprune.config import load_config
+from deployprune.export.template import Sample
+from deployprune.pipeline.variants import Variants, export_widths, variant_files
+from deployprune.pipeline.workbench import Workbench
+from deployprune.progress import SilentObserver
+from deployprune.records import Target
+
+
+class Branches(nn.Module):
+    """A residual and a concatenation, squeezed, in front of a flattened classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        self.block = nn.Sequential(nn.Conv2d(16, 24, 1), nn.ReLU(), nn.Conv2d(24, 16, 3, padding=1))
+        self.side = nn.Conv2d(16, 12, 3, padding=1)
+        self.head = nn.Linear(28 * 16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.stem(x)
+        y = y + self.block(y)
+        joined = torch.cat([y, self.side(y)], 1)
+        return self.head(joined.flatten(1))
+
+
+@pytest.fixture(scope="module")
+def bench() -> Workbench:
+    settings = {"target.backends": ["onnxruntime"]}
+    module = Branches().eval()
+    return Workbench(load_config(None, settings, {}), SilentObserver(), (module, (torch.zeros(1, 3, 4, 4),)))
+
+
+def test_variants_are_cut_out_of_a_template(bench: Workbench, tmp_path: Path) -> None:
+    backend = get_backend("onnxruntime")
+    with variant_files(bench, 6) as variants:
+        template = variants.template
+        assert template is not None
+        widths = variants.widths[3]
+        exported = export_widths(bench, widths, tmp_path / "real", ())["onnx"]
+        assert template.foretells(Sample(model=onnx.load(exported), widths=widths))
+        for index in range(len(variants.widths)):
+            with backend.open(variants.path(index, backend), Target(backend="onnxruntime")) as session:
+                outputs = session.run({session.inputs[0].name: np.ones((1, 3, 4, 4), np.float32)})
+            assert outputs[0].shape == (1, 5)
+
+
+def test_a_format_that_is_not_made_from_onnx_is_exported_each_time(tmp_path: Path) -> None:
+    settings = {"target.backends": ["litert"]}
+    module = Branches().eval()
+    bench = Workbench(load_config(None, settings, {}), SilentObserver(), (module, (torch.zeros(1, 3, 4, 4),)))
+    assert Variants(bench, (bench.analysis.record.dense_widths(),), tmp_path).template is None
