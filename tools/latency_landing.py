@@ -23,7 +23,7 @@ from deployprune.profiling.measure import compare_until
 from deployprune.progress import SilentObserver
 from deployprune.pruning.importance import score
 from deployprune.records import Ratio, Target
-from deployprune.verification.budget import control_bias
+from deployprune.verification.budget import TOLERANCE, control_bias
 from deployprune.verification.speedup import verify_latency
 
 __all__ = ["compare_here", "print_landing", "print_wolf"]
@@ -94,7 +94,7 @@ def compare_here(dense: Path, candidate: Path, target: Target) -> None:
 def print_wolf(conditions: Conditions) -> None:
     """Comparisons of a file with itself while another process computes now and then."""
     print(f"### {conditions.comparisons} A/A comparisons under background load\n")
-    columns = ("model", "backend", "threads", "comparisons", "faster", "slower", "no difference", "largest")
+    columns = ("model", "backend", "threads", "comparisons", "faster", "slower", "no difference", "median", "largest")
     print_rows(columns, _wolf(conditions))
 
 
@@ -110,11 +110,12 @@ def _wolf(conditions: Conditions) -> Iterator[list[object]]:
                 ratios = [_compare_same(dense, target, seed) for seed in range(conditions.comparisons)]
             finally:
                 load.terminate()
-        faster = sum(ratio.high * (1 + control_bias(control)) < 1.0 for ratio, control in ratios)
-        slower = sum(ratio.low / (1 + control_bias(control)) > 1.0 for ratio, control in ratios)
+        faster = sum(ratio.high * (1 + control_bias(control)) < 1.0 - TOLERANCE for ratio, control in ratios)
+        slower = sum(ratio.low / (1 + control_bias(control)) > 1.0 + TOLERANCE for ratio, control in ratios)
+        middle = float(np.median([ratio.value for ratio, _ in ratios]))
         largest = max(abs(ratio.value - 1.0) for ratio, _ in ratios)
         same = len(ratios) - faster - slower
-        yield [model, backend, threads, len(ratios), faster, slower, same, f"{largest:.1%}"]
+        yield [model, backend, threads, len(ratios), faster, slower, same, f"{middle:.4f}", f"{largest:.1%}"]
 
 
 def _compare_same(dense: Path, target: Target, seed: int) -> tuple[Ratio, Ratio]:
