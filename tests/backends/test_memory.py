@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from small_models import write_conv_net, write_ir
 
+from deployprune.backends.memory import peak_memory_bytes
 from deployprune.errors import ExportError
 from deployprune.records import Target
-from deployprune.backends.memory import peak_memory_bytes
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])

@@ -51,7 +51,7 @@ COMPRESS += ["--min-width", "0.9"]
 def residual_project(tmp_path: Path) -> Path:
     (tmp_path / "nets.py").write_text(NETS)
     space: dict[str, object] = {}
-    exec(NETS, space)  # noqa: S102 - the text above
+    exec(NETS, space)
     torch.save(space["residual"]().state_dict(), tmp_path / "weights.pt")  # type: ignore[operator]
     return tmp_path
 

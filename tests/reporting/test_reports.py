@@ -54,7 +54,7 @@ def render(run: RunDirectory, form: str) -> str:
         "layer3.0.conv1",
         "28 of 64",
         "differ by 4.1e-08 relative in 3 trials (eager module)",
-        "distillation and labels; kept the weights after epoch 4, which had the best metric on the validation data",
+        "distillation and labels; kept the weights after epoch 4, which had the best metric",
         "1.2e-06 from eager on openvino",
         "Made-up CPU @ 2.00GHz, 2 cores, avx2, avx512f, amx_bf16",
         "onnxruntime 1.31.1, openvino 2026.4.1",
