@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from deployprune.errors import UsageError
@@ -44,9 +45,9 @@ def score(
     """``group -> importances`` (float64, one >= 0 a unit), comparable across groups.
 
     Criteria with a scale of their own (taylor, sensitivity) are taken as they are. The others say nothing across
-    layers, whose weights differ in size by initialisation and normalisation: their groups are divided by their mean
-    importance, the usual choice (DepGraph, Fang et al. 2023), so that a unit of mean importance is worth the same
-    everywhere.
+    layers, whose weights differ in size by initialisation and normalisation: every group is worth the number of weights
+    that it runs along, shared out among its units. Those weights stand in series, each of them loses the share that
+    goes, and shares multiply (the planner's loss is their logarithm; LAMP, Lee et al. 2021, weighs weights alike).
     Raises UsageError for an unknown criterion, one that lacks data, or one that returns anything but such numbers.
     """
     chosen = get_criterion(criterion)
@@ -54,7 +55,19 @@ def score(
     _check(criterion, scores, groups)
     if chosen.comparable:
         return scores
-    return {name: values / mean if (mean := float(values.mean())) > 0.0 else values for name, values in scores.items()}
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    return {group.name: _shared_out(scores[group.name], _weights_along(group, parameters)) for group in groups}
+
+
+def _shared_out(values: NDArray[np.float64], worth: int) -> NDArray[np.float64]:
+    whole = float(values.sum())
+    return worth * values / whole if whole > 0.0 else values
+
+
+def _weights_along(group: ChannelGroup, parameters: Mapping[str, nn.Parameter]) -> int:
+    """How many dimensions of weights (biases and normalisations only follow them) the group runs along."""
+    along = (axis for axis in group.axes if axis.parameter in parameters and parameters[axis.parameter].ndim > 1)
+    return max(1, sum(1 for _ in along))
 
 
 def _check(criterion: str, scores: Mapping[str, np.ndarray], groups: Sequence[ChannelGroup]) -> None:

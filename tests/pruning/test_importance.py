@@ -49,11 +49,11 @@ def elements(net: nn.Sequential, unit: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_magnitudes_are_norms_over_the_unit_divided_by_the_mean(power: int) -> None:
+def test_magnitudes_are_norms_over_the_unit_that_share_what_their_weights_are_worth(power: int) -> None:
     net = small_net()
     found = score(f"l{power}", net, [hidden_group()])["hidden"]
     norms = [sum(float(e.detach().abs().pow(power).sum()) for e in elements(net, i)) ** (1 / power) for i in range(6)]
-    assert found == pytest.approx(np.array(norms) / np.mean(norms), rel=1e-5)
+    assert found == pytest.approx(2 * np.array(norms) / np.sum(norms), rel=1e-5)  # out of 0.weight, into 3.weight
 
 
 def test_taylor_is_the_mean_squared_sum_of_gradient_times_weight() -> None:
@@ -96,7 +96,7 @@ def test_units_of_several_channels_sum_them() -> None:
     pairs = ChannelGroup(name="pairs", kind="channel", size=3, axes=(), units=units, parameters=0, macs=0)
     weight = net[0].weight.detach().abs().sum(dim=1).numpy()
     sums = weight[:3] + weight[3:]
-    assert score("l1", net, [pairs])["pairs"] == pytest.approx(sums / sums.mean(), rel=1e-5)
+    assert score("l1", net, [pairs])["pairs"] == pytest.approx(sums / sums.sum(), rel=1e-5)
 
 
 def test_shared_parameters_count_under_the_name_that_the_group_uses() -> None:
@@ -150,4 +150,4 @@ def test_packages_add_criteria_by_entry_points(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(importance, "entry_points", lambda group: [point] if group == point.group else [])
     assert "mine" in available_criteria()
     assert isinstance(get_criterion("mine"), Criterion)
-    assert (score("mine", small_net(), [hidden_group()])["hidden"] == 1.0).all()
+    assert score("mine", small_net(), [hidden_group()])["hidden"] == pytest.approx(np.full(6, 2 / 6))
