@@ -82,7 +82,8 @@ def compress(work: Path, weights: Path, backends: Sequence[str], speedup: str) -
             *(word for name in backends for word in ("--backend", name)),
         ]  # fmt: skip
         arguments = ["--resume", str(run)] if run else where
-        done = subprocess.run([sys.executable, "-m", "deployprune", "compress", *arguments], check=False)
+        words = [sys.executable, "-m", "deployprune", "compress", *arguments]
+        done = subprocess.run(words, stdout=subprocess.DEVNULL, check=False)  # `deployprune report` prints it again
         if done.returncode not in (0, 1, 5):
             sys.exit(f"bench_runtimes: compress on {', '.join(backends)} ended with {done.returncode}")
         run = next(folder.glob("*/"))
