@@ -96,8 +96,9 @@ class NcnnSession:
 
     def __init__(self, runtime: ModuleType, net: Any, file: NcnnFile, pools: tuple[Any, ...]) -> None:
         self._runtime = runtime
+        self._extractor: Any = None
         self._net = net
-        self._pools = pools  # the network does not hold on to them
+        self._pools = pools  # below what holds memory of theirs: attributes are dropped from the top down
         self._file = file
         self._inputs = tuple(entry.spec for entry in file.inputs)
         self._bound: list[Any] | None = None
@@ -158,15 +159,17 @@ class NcnnSession:
         return blobs
 
     def extractor(self, blobs: list[Any]) -> Any:
-        """A new inference of these inputs, of which nothing is computed yet."""
-        extractor = self._net.create_extractor()
+        """A new inference of these inputs, of which nothing is computed yet; the session's earlier one ends."""
+        self._extractor = extractor = self._net.create_extractor()
         for position, blob in enumerate(blobs):
             extractor.input(f"in{position}", blob)
         return extractor
 
     def close(self) -> None:
-        """Drop the runtime's network, and then the memory that it took."""
-        self._net = self._bound = None
+        """Drop the runtime's network, and then the memory that it took, also from an inference that was interrupted."""
+        if self._extractor is not None:
+            self._extractor.clear()  # an interruption's traceback may hold on to it
+        self._net = self._bound = self._extractor = None
         self._pools = ()
 
     def __enter__(self) -> Self:
