@@ -95,7 +95,7 @@ def test_export_writes_what_the_suffix_says(net: torch.nn.Module, tmp_path: Path
     assert deployprune.export(net, EXAMPLE, tmp_path / "net.xml", static=True).format == "openvino"
     assert (tmp_path / "net.bin").is_file()
     with pytest.raises(UsageError, match="names no known format"):
-        deployprune.export(net, EXAMPLE, tmp_path / "net.tflite")
+        deployprune.export(net, EXAMPLE, tmp_path / "net.engine")
 
 
 def test_a_model_whose_outputs_are_random_is_not_exported(tmp_path: Path) -> None:

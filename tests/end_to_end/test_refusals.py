@@ -112,7 +112,7 @@ def test_a_backend_that_there_is_not(fresh_project: Path, warm: WarmProcess) -> 
     ended = warm.run(
         "compress", "model.pt", "--input", INPUT, "--speedup", "2x", "--backend", "abacus", cwd=fresh_project
     )
-    refused(ended, 3, "no backend called 'abacus'", "known backends: fake, onnxruntime, openvino")
+    refused(ended, 3, "no backend called 'abacus'", "known backends: executorch, fake, litert, mnn, ncnn, onnxruntime, openvino")
     nothing_is_left(fresh_project)
 
 
