@@ -112,7 +112,8 @@ def test_a_backend_that_there_is_not(fresh_project: Path, warm: WarmProcess) -> 
     ended = warm.run(
         "compress", "model.pt", "--input", INPUT, "--speedup", "2x", "--backend", "abacus", cwd=fresh_project
     )
-    refused(ended, 3, "no backend called 'abacus'", "known backends: executorch, fake, litert, mnn, ncnn, onnxruntime, openvino")
+    known = "executorch, fake, litert, mnn, ncnn, onnxruntime, openvino"
+    refused(ended, 3, "no backend called 'abacus'", f"known backends: {known}")
     nothing_is_left(fresh_project)
 
 
