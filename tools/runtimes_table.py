@@ -27,6 +27,7 @@ from deployprune.steps import PLAN, VERIFICATION
 BACKENDS = "onnxruntime,openvino,litert,executorch,ncnn,mnn"
 TOGETHER = "onnxruntime,litert,mnn"
 SIDE = 160
+VARIANTS = 20  # LiteRT and ExecuTorch convert each of them, which takes seconds
 COLUMNS = (
     "targets", "backend", "target", "latency / dense, 95 %", "of budget", "prediction error", "parity", "size",
     "unstructured twin", "turns", "verdict",
@@ -45,7 +46,7 @@ def main() -> None:
     weights = save_weights(given.work)
     host = describe_host()
     print(
-        f"MobileNetV2-like, {SIDE} px, random weights, one thread of {host.cpu}, f32, batch 1; "
+        f"MobileNetV2-like, {SIDE} px, random weights, {VARIANTS} variants a table, one thread of {host.cpu}, f32, batch 1; "
         f"{versions(host.versions)}"
     )
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
@@ -78,7 +79,7 @@ def compress(work: Path, weights: Path, backends: Sequence[str], speedup: str) -
     if run is None or not RunDirectory.view(run).has(VERIFICATION):
         where = [
             str(weights), "--arch", f"{Path(__file__).parent / 'networks.py'}:mobilenet_v2",
-            "--input", f"1x3x{SIDE}x{SIDE}", "--speedup", speedup, "--output", str(folder),
+            "--input", f"1x3x{SIDE}x{SIDE}", "--speedup", speedup, "--output", str(folder), "--variants", str(VARIANTS),
             *(word for name in backends for word in ("--backend", name)),
         ]  # fmt: skip
         arguments = ["--resume", str(run)] if run else where
