@@ -46,8 +46,8 @@ def main() -> None:
     weights = save_weights(given.work)
     host = describe_host()
     print(
-        f"MobileNetV2-like, {SIDE} px, random weights, {VARIANTS} variants a table, one thread of {host.cpu}, f32, batch 1; "
-        f"{versions(host.versions)}"
+        f"MobileNetV2-like, {SIDE} px, random weights, one thread of {host.cpu}, f32, batch 1, {VARIANTS} variants a "
+        f"table; {versions(host.versions)}"
     )
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
     for backends in [*([name] for name in given.backends.split(",") if name), given.together.split(",")]:
