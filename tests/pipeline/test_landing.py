@@ -52,7 +52,9 @@ def test_lands_on_both_of_two_targets_where_they_are_alike() -> None:
     for seed in SEEDS:
         bench = Bench.random(seed, targets=2, alike=True)
         landed += all(BAND[0] <= share <= BAND[1] for share in bench.shares(run(bench).widths).values())
-    assert landed >= len(SEEDS) - 1  # where steps are coarse, both bands may hold no widths at all
+    # A plan's own bias may make models bent through it say that the bands cannot be reached together: the loop is then
+    # content with the target that binds, and the other is left somewhat faster than it had to be.
+    assert landed >= len(SEEDS) - 1
 
 
 @pytest.mark.parametrize("seed", range(2))
