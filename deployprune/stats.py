@@ -9,7 +9,7 @@ import numpy as np
 from deployprune.errors import UsageError
 from deployprune.records import Ratio
 
-__all__ = ["bootstrap_ratio", "half_width", "split_half_noise"]
+__all__ = ["bootstrap_ratio", "half_width", "ratio_over_blocks", "split_half_noise"]
 
 
 def bootstrap_ratio(
@@ -42,6 +42,29 @@ def bootstrap_ratio(
     tail = (1 - confidence) / 2
     low, high = np.quantile(medians, (tail, 1 - tail))
     return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high), confidence=confidence)
+
+
+def ratio_over_blocks(blocks: Sequence[tuple[Sequence[float], Sequence[float]]], *, confidence: float = 0.95) -> Ratio:
+    """How long a candidate takes relative to a baseline; a block is (candidate, baseline), paired by rounds.
+
+    In every block both files were opened anew. Where a runtime's memory came to lie is luck that lasts as long as a
+    session (Mytkowicz et al. 2009), so the rounds of a block share it and no number of them averages it away: the
+    block is what repeats independently (Kalibera and Jones 2013). Each gives one number, the logarithm of the median
+    of its rounds' ratios; the value is their mean and the interval Student's, so that the luck of opening and the
+    noise of rounds are both inside, in whatever mix. Raises UsageError for fewer than two blocks, or for a block
+    without rounds or with sides of different length.
+    """
+    from scipy.special import stdtrit
+
+    if len(blocks) < 2 or any(not candidate or len(candidate) != len(baseline) for candidate, baseline in blocks):
+        raise UsageError(
+            f"a ratio over blocks needs at least 2 of paired rounds, not {len(blocks)}",
+            hint="open and time both sides several times, in the same rounds",
+        )
+    logs = np.array([np.median(np.log(np.divide(candidate, baseline))) for candidate, baseline in blocks])
+    reach = stdtrit(len(logs) - 1, (1 + confidence) / 2) * logs.std(ddof=1) / np.sqrt(len(logs))
+    value, low, high = np.exp([logs.mean(), logs.mean() - reach, logs.mean() + reach])
+    return Ratio(value=float(value), low=float(low), high=float(high), confidence=confidence)
 
 
 def half_width(ratio: Ratio) -> float:

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deployprune.errors import UsageError
-from deployprune.stats import bootstrap_ratio, half_width, split_half_noise
+from deployprune.records import Ratio
+from deployprune.stats import bootstrap_ratio, half_width, ratio_over_blocks, split_half_noise
 
 ROUNDS = 120
 
@@ -74,3 +77,61 @@ def test_split_half_noise_sees_drift_and_only_drift() -> None:
     assert split_half_noise([1.0] * 10 + [1.1] * 10) == pytest.approx(0.1 / 1.05)
     with pytest.raises(UsageError):
         split_half_noise([1.0])
+
+
+def opened_anew(
+    seed: int, ratio: float, count: int, rounds: int, luck: float, noise: float = 0.01
+) -> list[tuple[list[float], list[float]]]:
+    """Blocks of rounds; all rounds of a block share each side's ``luck``."""
+    generator = np.random.default_rng(seed)
+    blocks = []
+    for _ in range(count):
+        sides = (
+            5.0 * (1 + luck * generator.standard_normal((2, 1))) * (1 + noise * generator.standard_normal((2, rounds)))
+        )
+        blocks.append(((ratio * sides[0]).tolist(), sides[1].tolist()))
+    return blocks
+
+
+def times_held(found: list[Ratio], truth: float) -> float:
+    return sum(ratio.low <= truth <= ratio.high for ratio in found) / len(found)
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.003, 0.03])
+@pytest.mark.parametrize(("count", "rounds"), [(5, 10), (12, 4)])
+def test_the_interval_over_blocks_holds_the_truth_whatever_the_luck(luck: float, count: int, rounds: int) -> None:
+    found = [ratio_over_blocks(opened_anew(seed, 0.7, count, rounds, luck)) for seed in range(600)]
+    assert 0.92 <= times_held(found, 0.7) <= 0.98
+
+
+def test_an_interval_over_rounds_alone_misses_the_luck_of_opening() -> None:
+    found = []
+    for seed in range(100):
+        candidates, baselines = zip(*opened_anew(seed, 1.0, 1, 100, 0.01), strict=True)
+        found.append(bootstrap_ratio(candidates[0], baselines[0], resamples=200))
+    assert times_held(found, 1.0) < 0.5
+
+
+@given(st.floats(0.1, 3.0), st.integers(2, 9), st.integers(1, 6), st.integers(0, 1000))
+def test_the_ratio_over_blocks_does_not_depend_on_units_or_on_which_side_is_the_baseline(
+    factor: float, count: int, rounds: int, seed: int
+) -> None:
+    blocks = opened_anew(seed, 0.8, count, rounds, 0.01)
+    there = ratio_over_blocks(blocks)
+    back = ratio_over_blocks([(baseline, candidate) for candidate, baseline in blocks])
+    scaled = ratio_over_blocks([([factor * x for x in a], [factor * x for x in b]) for a, b in blocks])
+    assert (1 / back.value, 1 / back.high, 1 / back.low) == pytest.approx((there.value, there.low, there.high))
+    assert (scaled.value, scaled.low, scaled.high) == pytest.approx((there.value, there.low, there.high))
+
+
+def test_blocks_that_agree_leave_no_doubt() -> None:
+    ratio = ratio_over_blocks([([1.0, 1.0], [2.0, 2.0])] * 3)
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    "blocks", [[], [([1.0], [1.0])], [([1.0], [1.0]), ([1.0, 2.0], [1.0])], [([1.0], [1.0]), ([], [])]]
+)
+def test_blocks_that_cannot_be_compared_are_refused(blocks: list[tuple[list[float], list[float]]]) -> None:
+    with pytest.raises(UsageError, match="blocks"):
+        ratio_over_blocks(blocks)

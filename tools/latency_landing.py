@@ -7,8 +7,8 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,12 @@ from latency_material import Conditions, make_bench, measure, print_rows, varian
 from deployprune.backends.registry import backend_of
 from deployprune.errors import UnsupportedModelError
 from deployprune.pipeline.planning import close_loop
-from deployprune.pipeline.tables import bound_session
 from deployprune.pipeline.targets import target_key
-from deployprune.profiling.measure import compare_until
+from deployprune.profiling.comparing import compare_files
 from deployprune.progress import SilentObserver
 from deployprune.pruning.importance import score
 from deployprune.records import Ratio, Target
-from deployprune.verification.budget import TOLERANCE, control_bias
+from deployprune.verification.budget import Difference, tell_apart
 from deployprune.verification.speedup import verify_latency
 
 __all__ = ["compare_here", "print_landing", "print_wolf"]
@@ -79,15 +78,17 @@ def _compare_afresh(dense: Path, candidate: Path, target: Target) -> Ratio:
 
 def compare_here(dense: Path, candidate: Path, target: Target) -> None:
     """Print the ratio of two files' latency as JSON: what the fresh process does."""
-    backend = backend_of(target)
-    with ExitStack() as stack:
-        sessions = {
-            role: stack.enter_context(bound_session(backend, path, target, 1))
-            for role, path in {"dense": dense, "candidate": candidate}.items()
-        }
-        ratio = compare_until(
-            sessions, "dense", half_width=0.005, min_rounds=40, max_rounds=2000, budget_s=_SECONDS, seed=1
-        )["candidate"][1]
+    ratio = compare_files(
+        backend_of(target),
+        target,
+        {"dense": dense, "candidate": candidate},
+        "dense",
+        half_width=0.005,
+        min_rounds=40,
+        max_rounds=2000,
+        budget_s=_SECONDS,
+        seed=1,
+    )["candidate"][1]
     print(json.dumps([ratio.value, ratio.low, ratio.high]))
 
 
@@ -110,12 +111,11 @@ def _wolf(conditions: Conditions) -> Iterator[list[object]]:
                 ratios = [_compare_same(dense, target, seed) for seed in range(conditions.comparisons)]
             finally:
                 load.terminate()
-        faster = sum(ratio.high * (1 + control_bias(control)) < 1.0 - TOLERANCE for ratio, control in ratios)
-        slower = sum(ratio.low / (1 + control_bias(control)) > 1.0 + TOLERANCE for ratio, control in ratios)
+        shown = Counter(tell_apart(ratio, control) for ratio, control in ratios)
         middle = float(np.median([ratio.value for ratio, _ in ratios]))
         largest = max(abs(ratio.value - 1.0) for ratio, _ in ratios)
-        same = len(ratios) - faster - slower
-        yield [model, backend, threads, len(ratios), faster, slower, same, f"{middle:.4f}", f"{largest:.1%}"]
+        counts = [shown[difference] for difference in Difference]
+        yield [model, backend, threads, len(ratios), *counts, f"{middle:.4f}", f"{largest:.1%}"]
 
 
 def _compare_same(dense: Path, target: Target, seed: int) -> tuple[Ratio, Ratio]:

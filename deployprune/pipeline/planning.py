@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,12 +16,12 @@ from deployprune.export.formats import get_format
 from deployprune.files import TEMPORARY_PREFIX
 from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.landing import land
-from deployprune.pipeline.tables import bound_session, time_nodes
+from deployprune.pipeline.tables import time_nodes
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.trials import BAND, Problem, Timed
 from deployprune.pipeline.variants import export_widths
 from deployprune.pipeline.workbench import Workbench
-from deployprune.profiling.measure import compare_until
+from deployprune.profiling.comparing import compare_files
 from deployprune.progress import SilentObserver, Task
 from deployprune.pruning.ceilings import Ceiling
 from deployprune.records import LatencyTable, Measurement, Plan, Ratio, Target
@@ -87,21 +86,18 @@ def _size_bytes(path: Path) -> int:
 def _compare(
     backend: Backend, target: Target, dense: Path, candidate: Path, goal: float, seed: int
 ) -> tuple[Measurement, Ratio]:
-    with ExitStack() as stack:
-        paths = {"dense": dense, "candidate": candidate}
-        sessions = {
-            role: stack.enter_context(bound_session(backend, path, target, seed)) for role, path in paths.items()
-        }
-        return compare_until(
-            sessions,
-            "dense",
-            half_width=_HALF_WIDTH,
-            min_rounds=_ROUNDS[0],
-            max_rounds=_ROUNDS[1],
-            budget_s=_SECONDS,
-            seed=seed,
-            decided=lambda ratios: _far(ratios["candidate"], goal),
-        )["candidate"]
+    return compare_files(
+        backend,
+        target,
+        {"dense": dense, "candidate": candidate},
+        "dense",
+        half_width=_HALF_WIDTH,
+        min_rounds=_ROUNDS[0],
+        max_rounds=_ROUNDS[1],
+        budget_s=_SECONDS,
+        seed=seed,
+        decided=lambda ratios: _far(ratios["candidate"], goal),
+    )["candidate"]
 
 
 def _far(ratio: Ratio, goal: float) -> bool:

@@ -6,22 +6,19 @@ import gc
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 
 from deployprune.backends.base import Session, time_many
 from deployprune.errors import UsageError
-from deployprune.records import Measurement, Ratio
-from deployprune.stats import bootstrap_ratio, half_width
+from deployprune.records import Measurement
 
-__all__ = ["compare_until", "measure_interleaved"]
+__all__ = ["measure_interleaved"]
 
 _WARM_UP = 5
 _SHORT_MS = 8.0  # about what a scheduler's slice takes
 _FEWEST = 3  # inferences in a sample of a model that is shorter
-_GROWTH = 1.5  # rounds between two looks at the intervals: few looks, and never much more rounds than needed
-Decision = Callable[[dict[str, Ratio]], bool]
 
 
 def measure_interleaved(
@@ -49,52 +46,6 @@ def measure_interleaved(
         samples: dict[str, list[float]] = {name: [] for name in sessions}
         _add_rounds(samples, sessions, repeats, rounds, random.Random(seed), deadline)  # noqa: S311
     return {name: Measurement(samples_ms=tuple(values)) for name, values in samples.items()}
-
-
-def compare_until(
-    sessions: Mapping[str, Session],
-    baseline: str,
-    *,
-    half_width: float,
-    min_rounds: int,
-    max_rounds: int,
-    budget_s: float,
-    seed: int,
-    decided: Decision | None = None,
-    min_round_ms: float = 2.0,
-) -> dict[str, tuple[Measurement, Ratio]]:
-    """Add rounds until every session's ratio to ``baseline`` is known well enough; inputs must have been bound.
-
-    That is when every interval's relative half width is at most ``half_width``, when ``decided`` says so of the
-    ratios, or after ``max_rounds`` or ``budget_s`` seconds, whichever comes first; never before ``min_rounds``
-    unless the time is up, and never with fewer than two. The baseline's own ratio is exactly 1.
-    """
-    if baseline not in sessions:
-        raise UsageError(f"there is no session called {baseline!r}", hint=f"it must be one of {', '.join(sessions)}")
-    deadline = time.monotonic() + budget_s
-    shuffle = random.Random(seed)  # noqa: S311
-    with _no_collection():
-        repeats = _warm_up(sessions, _WARM_UP, min_round_ms)
-        samples: dict[str, list[float]] = {name: [] for name in sessions}
-        goal = max(min_rounds, 2)
-        while True:
-            done = len(samples[baseline])
-            _add_rounds(samples, sessions, repeats, goal - done, shuffle, deadline)
-            ratios = {name: _ratio(name, samples, baseline, seed) for name in sessions}
-            finished = _precise(ratios, half_width) or (decided is not None and decided(ratios))
-            if finished or goal >= max_rounds or time.monotonic() >= deadline:
-                return {name: (Measurement(samples_ms=tuple(samples[name])), ratios[name]) for name in sessions}
-            goal = min(math.ceil(goal * _GROWTH), max_rounds)
-
-
-def _precise(ratios: dict[str, Ratio], limit: float) -> bool:
-    return all(half_width(ratio) <= limit for ratio in ratios.values())
-
-
-def _ratio(name: str, samples: dict[str, list[float]], baseline: str, seed: int) -> Ratio:
-    if name == baseline:
-        return Ratio(value=1.0, low=1.0, high=1.0)
-    return bootstrap_ratio(samples[name], samples[baseline], seed=seed)
 
 
 def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) -> dict[str, int]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from deployprune.backends.base import Backend
-from deployprune.backends.feeds import random_feeds
 from deployprune.errors import UsageError
-from deployprune.profiling.measure import compare_until
+from deployprune.profiling.comparing import compare_files
 from deployprune.records import Comparison, Ratio, Target, Verdict
 from deployprune.verification.budget import judge
 
@@ -31,14 +29,14 @@ def verify_latency(
     *,
     seed: int,
     budget_s: float,
-    min_rounds: int = 40,
+    min_rounds: int = 50,
 ) -> tuple[dict[str, Comparison], Ratio, float]:
     """Time the files of ``paths`` (role to file; ``dense`` is required) in the same interleaved rounds.
 
-    The dense file is opened a second time as the control. Rounds are added until every ratio to dense is known to
-    about 1 %, until the candidate is well clear of the target, or until ``budget_s`` is spent. Looking again and again
-    at a 95 % interval and stopping when it suits would be wrong more often than 5 % of the time, which is why "well
-    clear" is asked of an interval half as wide again (99.7 %).
+    The dense file is opened a second time as the control. Blocks of rounds, all files opened anew in each, are added
+    until every ratio to dense is known to about 1 %, until the candidate is well clear of the target, or until
+    ``budget_s`` is spent. Looking again and again at a 95 % interval and stopping when it suits would be wrong more
+    often than 5 % of the time, which is why "well clear" is asked of an interval half as wide again (99 % or more).
 
     Returns the comparison of every role (dense's own ratio is 1), the control's ratio, and the drift: by which share
     dense's p50 in these rounds is above ``reference_ms``. Raises UsageError without a dense file, and what the
@@ -47,21 +45,18 @@ def verify_latency(
     if _DENSE not in paths:
         raise UsageError("there is no dense file to compare with", hint="give the exported dense model's file")
 
-    with ExitStack() as stack:
-        sessions = {}
-        for role, path in {**paths, _CONTROL: paths[_DENSE]}.items():
-            sessions[role] = stack.enter_context(backend.open(path, target))
-            sessions[role].bind(random_feeds(sessions[role].inputs, seed))
-        timed = compare_until(
-            sessions,
-            _DENSE,
-            half_width=_HALF_WIDTH,
-            min_rounds=min_rounds,
-            max_rounds=_MAX_ROUNDS,
-            budget_s=budget_s,
-            seed=seed,
-            decided=lambda ratios: _clear(ratios, target_ratio),
-        )
+    timed = compare_files(
+        backend,
+        target,
+        {**paths, _CONTROL: paths[_DENSE]},
+        _DENSE,
+        half_width=_HALF_WIDTH,
+        min_rounds=min_rounds,
+        max_rounds=_MAX_ROUNDS,
+        budget_s=budget_s,
+        seed=seed,
+        decided=lambda ratios: _clear(ratios, target_ratio),
+    )
     comparisons = {role: Comparison(role=role, measurement=timed[role][0], ratio=timed[role][1]) for role in paths}
     return comparisons, timed[_CONTROL][1], comparisons[_DENSE].measurement.p50 / reference_ms - 1
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from deployprune.records import Ratio, Verdict
-from deployprune.verification.budget import TOLERANCE, combine, control_bias, judge
+from deployprune.verification.budget import TOLERANCE, Difference, combine, judge, tell_apart
 
 QUIET = Ratio(value=1.0, low=0.998, high=1.002)
 ORDER = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
@@ -13,6 +13,7 @@ ORDER = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
 values = st.floats(0.05, 2.0)
 widths = st.floats(0.0, 0.2)
 targets = st.floats(0.1, 1.5)
+budgets = st.floats(0.1, 1.0)  # above 1 "not shown to be slower than dense" is asked too, which noise makes easier
 
 
 def around(value: float, width: float) -> Ratio:
@@ -49,9 +50,35 @@ def test_pass_means_fast_enough_and_not_slower_than_dense(
     verdict, _ = judge(ratio, target, control)
     if verdict is Verdict.PASS:
         assert ratio.high <= target * (1 + TOLERANCE)
-        assert ratio.low <= 1 + control_bias(control)
+        assert tell_apart(ratio, control) is not Difference.SLOWER
     if verdict is Verdict.FAIL:
         assert ratio.low > target or ratio.low > 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.90, 0.99, Difference.FASTER),
+        (0.98, 0.996, Difference.NONE),
+        (0.90, 1.10, Difference.NONE),
+        (1.004, 1.03, Difference.NONE),
+        (1.006, 1.03, Difference.SLOWER),
+    ],
+)
+def test_a_difference_is_shown_by_the_whole_interval(low: float, high: float, expected: Difference) -> None:
+    ratio = Ratio(value=(low + high) / 2, low=low, high=high)
+    assert tell_apart(ratio, QUIET) is expected
+    assert tell_apart(ratio, around(1.0, 0.06)) is Difference.NONE
+    assert tell_apart(ratio, Ratio(value=1.15, low=1.12, high=1.18)) is Difference.NONE
+
+
+@given(values, widths, controls())
+def test_swapping_the_sides_swaps_the_difference(value: float, width: float, control: Ratio) -> None:
+    ratio = around(value, width)
+    swapped = Ratio(value=1 / ratio.value, low=1 / ratio.high, high=1 / ratio.low)
+    opposite = {Difference.FASTER: Difference.SLOWER, Difference.SLOWER: Difference.FASTER}
+    found = tell_apart(ratio, control)
+    assert tell_apart(swapped, control) is opposite.get(found, found)
 
 
 @given(values, st.floats(0.0, 1.0), widths, targets, controls())
@@ -70,7 +97,8 @@ def test_a_looser_target_never_gets_a_worse_verdict(
     assert ORDER[loose] >= ORDER[tight]
 
 
-@given(values, widths, st.floats(0.0, 0.2), targets, controls())
+@given(values, widths, st.floats(0.0, 0.2), budgets, controls())
+@example(value=0.5024, width=0.0, more=0.0003, target=0.5, control=QUIET)
 def test_less_precision_never_turns_a_verdict_around(
     value: float, width: float, more: float, target: float, control: Ratio
 ) -> None:
@@ -86,7 +114,7 @@ def test_a_noisy_machine_decides_nothing(value: float, width: float, target: flo
     assert "noisy" in reason
 
 
-@given(values, widths, targets, controls())
+@given(values, widths, budgets, controls())
 def test_a_biased_control_only_makes_the_verdict_more_careful(
     value: float, width: float, target: float, control: Ratio
 ) -> None:

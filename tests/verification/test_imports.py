@@ -8,7 +8,7 @@ from pathlib import Path
 def test_verification_needs_neither_torch_nor_a_runtime_to_be_imported() -> None:
     program = (
         "import sys\n"
-        "from deployprune.verification import accuracy, budget, memory, speedup\n"
+        "from deployprune.verification import accuracy, budget, speedup\n"
         "print([name for name in ('torch', 'onnx', 'onnxruntime', 'openvino') if name in sys.modules])"
     )
     done = subprocess.run(
