@@ -30,7 +30,7 @@ __all__ = ["compare_here", "print_landing", "print_wolf"]
 _GOALS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 _BAND = (0.95, 1.0)
 _SECONDS = 20.0
-_GLANCE = 0.8  # seconds of one A/A comparison
+_GLANCE = 4.0  # seconds of one A/A comparison
 
 
 def print_landing(conditions: Conditions) -> None:

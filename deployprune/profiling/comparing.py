@@ -19,7 +19,9 @@ from deployprune.stats import half_width, ratio_over_blocks
 __all__ = ["compare_files"]
 
 _BLOCKS = 5  # before the first look at the intervals: with fewer, Student's interval is too wide to tell anything
-_FEWEST = 2  # of blocks, and of rounds in one
+_FEWEST = 3  # where the time is up: Student's interval over two is three times as wide again
+_FEWEST_ROUNDS = 2
+_WARM_UP = 3  # inferences of every session in every block: the first one allocates
 _GROWTH = 1.5  # blocks between two looks at the intervals: few looks, and never much more rounds than needed
 _ROUND_MS = 2.0
 Decision = Callable[[dict[str, Ratio]], bool]
@@ -45,7 +47,7 @@ def compare_files(
     the same file (measured: 0.3 to 0.7 %), and two rounds of the same sessions are not independent. Blocks are added
     until every interval's relative half width is at most ``half_width``, until ``decided`` says so of the ratios, or
     after ``max_rounds`` or ``budget_s`` seconds, whichever comes first; never before ``min_rounds`` and five blocks
-    unless the time is up, and never with fewer than two. The baseline's own ratio is exactly 1.
+    unless the time is up, and never with fewer than three. The baseline's own ratio is exactly 1.
 
     Returns the samples of all blocks, one behind the other, and the ratio of each role. Raises UsageError for an
     unknown baseline, and what the backend's ``open`` raises.
@@ -53,7 +55,7 @@ def compare_files(
     if baseline not in paths:
         raise UsageError(f"there is no file called {baseline!r}", hint=f"it must be one of {', '.join(paths)}")
     start, shuffle = time.monotonic(), random.Random(seed)  # noqa: S311
-    rounds = max(math.ceil(min_rounds / _BLOCKS), _FEWEST)
+    rounds = max(math.ceil(min_rounds / _BLOCKS), _FEWEST_ROUNDS)
     most = max(max_rounds // rounds, _FEWEST)
     with ExitStack() as stack:  # the first session of a process also pays for what all later ones share
         _open(stack, backend, target, paths[baseline], seed).time_once()
@@ -78,12 +80,19 @@ def _time_block(
     shuffle: random.Random,
     seed: int,
 ) -> Block:
+    """Samples of all files, opened anew; past ``budget_s``, opening included, no further round begins."""
+    deadline = time.monotonic() + budget_s
     order = list(paths)
     shuffle.shuffle(order)
     with ExitStack() as stack:
         sessions = {role: _open(stack, backend, target, paths[role], seed) for role in order}
         return measure_interleaved(
-            sessions, rounds=rounds, seed=shuffle.getrandbits(32), min_round_ms=_ROUND_MS, budget_s=budget_s
+            sessions,
+            rounds=rounds,
+            warmup=_WARM_UP,
+            seed=shuffle.getrandbits(32),
+            min_round_ms=_ROUND_MS,
+            budget_s=deadline - time.monotonic(),
         )
 
 
