@@ -61,12 +61,27 @@ def serve() -> None:
     import deployprune.api
     import deployprune.cli.compress  # noqa: F401 - so that the children have both
 
+    _warm_up()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             _become(json.loads(line))
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
         sys.stdout.flush()
+
+
+def _warm_up() -> None:
+    """Let torch import what it imports at its first capture and export, once for all children."""
+    import torch
+    from toy_project import SIDE, network
+
+    from deployprune.export.onnx import export_onnx
+    from deployprune.graph.analysis import analyze
+
+    module, images = network(4).eval(), torch.zeros(1, 1, SIDE, SIDE)
+    analyze(module, (images,))
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(module, (images,), Path(folder) / "net.onnx", input_names=["x"])
 
 
 def _become(request: dict[str, Any]) -> None:
