@@ -38,14 +38,16 @@ def test_help_is_instant_and_imports_no_framework() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=_environment(), check=True
     )
     assert result.stdout.endswith("[]\n")
-    best = min(_seconds(["--help"]) for _ in range(5))
+    best = min(_seconds(["--help"]) for _ in range(3))
     assert best < 0.3
 
 
 def _seconds(arguments: list[str]) -> float:
-    started = time.perf_counter()
+    """The processor's time that ``deployprune`` takes: what else runs beside it does not count."""
+    before = os.times()
     run(*arguments)
-    return time.perf_counter() - started
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 @pytest.mark.parametrize("command", COMMANDS)
