@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,17 @@ def write_net(name: str, stem: Path, *, channels: int, batch: int, static: bool 
     """
     module, image = ContractNet(channels).eval(), torch.randn(batch, 3, 16, 16)
     onnx = get_format("onnx").path(stem)
-    export_onnx(module, (image,), onnx, input_names=["image"], static=static)
+    onnx.write_bytes(_exported(channels, batch, static))
     path = get_format(name).path(stem)
     get_format(name).write(Material(module=module, examples=(image,), input_names=("image",), onnx=onnx), path)
     return path
+
+
+@cache
+def _exported(channels: int, batch: int, static: bool) -> bytes:
+    """The network as ONNX, which all other formats come with."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "net.onnx"
+        image = torch.randn(batch, 3, 16, 16)
+        export_onnx(ContractNet(channels).eval(), (image,), path, input_names=["image"], static=static)
+        return path.read_bytes()
