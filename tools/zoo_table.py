@@ -123,7 +123,11 @@ def trains(pruned: PrunedModel, inputs: tuple[Any, ...]) -> bool:
     """Whether one step gives finite gradients."""
     pruned.module.train()
     doubled = [torch.cat([x, x]) if isinstance(x, torch.Tensor) else x for x in inputs]
-    loss = sum(out.float().square().mean() for out in flatten_outputs(pruned.module(*doubled)) if out.requires_grad)
+    try:
+        outputs = flatten_outputs(pruned.module(*doubled))
+    except RuntimeError:  # a parameter that only training uses, and that the captured graph has not, keeps its size
+        return False
+    loss = sum(out.float().square().mean() for out in outputs if out.requires_grad)
     loss.backward()
     pruned.module.eval()
     gradients = [parameter.grad for parameter in pruned.module.parameters() if parameter.grad is not None]
