@@ -16,7 +16,7 @@ from deployprune.records import Availability, InputSpec, NodeTime, Target
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Backend", "Session", "check_target", "require_file", "time_many"]
+__all__ = ["Backend", "Closing", "Session", "check_target", "require_file", "time_many"]
 
 
 class Session(Protocol):
@@ -68,6 +68,22 @@ def time_many(session: Session, count: int) -> list[float]:
     if isinstance(session, _FarSession):
         return session.time_many(count)
     return [session.time_once() for _ in range(count)]
+
+
+class Closing:
+    """What sessions are built on: a context that closes itself when it is left."""
+
+    def close(self) -> None:
+        """Free what is held; harmless when called twice."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Backend(Protocol):

@@ -7,11 +7,11 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from deployprune.backends.base import check_target, require_file
+from deployprune.backends.base import Closing, check_target, require_file
 from deployprune.backends.feeds import check_feeds, shape_at_batch
 from deployprune.backends.installed import installed
 from deployprune.backends.silence import held_stderr
@@ -152,7 +152,7 @@ def _input_names(program: Any, count: int) -> list[str]:
     return ["input"] if count == 1 else [f"input_{index}" for index in range(count)]
 
 
-class ExecuTorchSession:
+class ExecuTorchSession(Closing):
     """One ``.pte`` program, loaded."""
 
     def __init__(self, program: Any, method: Any, inputs: tuple[InputSpec, ...]) -> None:
@@ -199,11 +199,3 @@ class ExecuTorchSession:
         """Drop the program; the process's pool stays for the next one."""
         self._method = self._program = self._bound = None
         _open_sessions.discard(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -12,10 +12,9 @@ from __future__ import annotations
 import hashlib
 from math import prod
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from deployprune.backends.base import Session, check_target, require_file
+from deployprune.backends.base import Closing, Session, check_target, require_file
 from deployprune.backends.installed import installed
 from deployprune.backends.onnxruntime import OnnxRuntimeBackend
 from deployprune.errors import UsageError
@@ -103,7 +102,7 @@ def _rounded(channels: int) -> int:
     return channels if channels == 1 else -(-channels // CHANNEL_STEP) * CHANNEL_STEP
 
 
-class FakeSession:
+class FakeSession(Closing):
     """One ``.onnx`` file whose inferences take what the law says."""
 
     def __init__(self, session: Session, ms: float, content: bytes) -> None:
@@ -138,11 +137,3 @@ class FakeSession:
     def close(self) -> None:
         """Close the session that computes the outputs."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import time
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from deployprune.backends.base import check_target, require_file
+from deployprune.backends.base import Closing, check_target, require_file
 from deployprune.backends.feeds import check_feeds, shape_at_batch
 from deployprune.backends.installed import installed
 from deployprune.backends.silence import held_stderr
@@ -100,7 +100,7 @@ def _signature_names(interpreter: Any) -> dict[int, str]:
     return {detail["index"]: name for name, detail in found.items()}
 
 
-class LiteRtSession:
+class LiteRtSession(Closing):
     """One ``.tflite`` file in the interpreter."""
 
     def __init__(self, interpreter: Any, inputs: tuple[InputSpec, ...]) -> None:
@@ -147,11 +147,3 @@ class LiteRtSession:
     def close(self) -> None:
         """Drop the interpreter with its threads."""
         self._interpreter = self._bound = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -7,10 +7,10 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from deployprune.backends.base import check_target, require_file
+from deployprune.backends.base import Closing, check_target, require_file
 from deployprune.backends.feeds import check_feeds, shape_at_batch
 from deployprune.backends.installed import installed
 from deployprune.backends.silence import held_output
@@ -110,7 +110,7 @@ def _read_ports(path: Path, target: Target) -> _Ports:
     return _Ports(inputs=tuple(found["inputNames"]), outputs=tuple(found["outputNames"]), dtypes=tuple(dtypes))
 
 
-class MnnSession:
+class MnnSession(Closing):
     """One ``.mnn`` file in MNN."""
 
     def __init__(self, runtime: ModuleType, interpreter: Any, session: Any, ports: _Ports) -> None:
@@ -194,11 +194,3 @@ class MnnSession:
         """Drop the runtime's session and network."""
         self._places, self._results = [], []
         self._bound = self._session = self._interpreter = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import time
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from deployprune.backends.base import check_target, require_file
+from deployprune.backends.base import Closing, check_target, require_file
 from deployprune.backends.feeds import check_feeds, shape_at_batch
 from deployprune.backends.installed import installed
 from deployprune.backends.silence import held_output
@@ -91,7 +91,7 @@ def _set_options(options: Any, target: Target) -> None:
     options.lightmode = True
 
 
-class NcnnSession:
+class NcnnSession(Closing):
     """One network in ncnn."""
 
     def __init__(self, runtime: ModuleType, net: Any, file: NcnnFile, pools: tuple[Any, ...]) -> None:
@@ -171,11 +171,3 @@ class NcnnSession:
             self._extractor.clear()  # an interruption's traceback may hold on to it
         self._net = self._bound = self._extractor = None
         self._pools = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

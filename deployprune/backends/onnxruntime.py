@@ -6,10 +6,10 @@ import importlib
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from deployprune.backends.base import check_target, require_file
+from deployprune.backends.base import Closing, check_target, require_file
 from deployprune.backends.feeds import check_feeds
 from deployprune.backends.installed import installed
 from deployprune.backends.telemetry import forbid_telemetry
@@ -103,7 +103,7 @@ def _options(runtime: ModuleType, target: Target) -> Any:
     return options
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(Closing):
     """One ``.onnx`` file in ONNX Runtime."""
 
     def __init__(self, session: Any, inputs: tuple[InputSpec, ...]) -> None:
@@ -147,11 +147,3 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Drop the runtime's session."""
         self._session = self._binding = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import time
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from deployprune.backends.base import check_target, require_file
+from deployprune.backends.base import Closing, check_target, require_file
 from deployprune.backends.feeds import check_feeds
 from deployprune.backends.installed import installed
 from deployprune.backends.openvino_counters import typical_times
@@ -120,7 +120,7 @@ def _fix_batch(model: Any, path: Path, batch: int) -> None:
     )
 
 
-class OpenVinoSession:
+class OpenVinoSession(Closing):
     """One IR file, compiled by OpenVINO."""
 
     def __init__(self, compiled: Any) -> None:
@@ -175,11 +175,3 @@ class OpenVinoSession:
     def close(self) -> None:
         """Drop the runtime's requests and compiled model."""
         self._bound = self._request = self._compiled = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

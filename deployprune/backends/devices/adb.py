@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from deployprune.backends.base import Backend, Session, check_target, require_file
+from deployprune.backends.base import Backend, Closing, Session, check_target, require_file
 from deployprune.backends.devices.adb_client import AdbClient
 from deployprune.backends.devices.adb_tools import TOOLS, Call, Tool, read_samples
 from deployprune.backends.devices.address import LOCAL, parse_device
@@ -161,7 +160,7 @@ class AdbBackend:
         return self._here.node_times(path, replace(target, device=LOCAL), feeds, runs)
 
 
-class AdbSession:
+class AdbSession(Closing):
     """A file that is timed on a phone and run here."""
 
     def __init__(self, device: AdbDevice, tool: Tool, call: Call, here: Session) -> None:
@@ -198,14 +197,6 @@ class AdbSession:
     def close(self) -> None:
         """Close the session here; nothing runs on the phone between two samples."""
         self._here.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _dimensions(path: Path, batch: int) -> dict[str, int]:

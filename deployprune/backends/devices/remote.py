@@ -12,12 +12,11 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from deployprune.backends.base import check_target, require_file
+from deployprune.backends.base import Closing, check_target, require_file
 from deployprune.backends.devices.address import LOCAL, parse_device
 from deployprune.backends.devices.files import model_files
 from deployprune.backends.devices.link import Link, LinkLost, open_link
@@ -210,7 +209,7 @@ class RemoteBackend:
         return tuple(msgspec.convert(node, NodeTime) for node in self._device.attempt(work)[0])
 
 
-class RemoteSession:
+class RemoteSession(Closing):
     """A file that is open on a device. After a lost connection it is opened, bound and warmed up again."""
 
     def __init__(self, device: RemoteDevice, model: _Model, target: Target) -> None:
@@ -261,14 +260,6 @@ class RemoteSession:
         link, self._link = self._link, None
         if link is not None:
             self._device.close_session(link, self._number)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ensure(self, link: Link) -> int:
         """The session's number on ``link``, opened there if it was not."""
