@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deployprune.records import NodeTime
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from deployprune.backends.mnn import MnnSession
-
 __all__ = ["typical_times"]
 
 _WARM_UP = 3
 Shapes = tuple[tuple[int, ...], ...]
+# Called with an operation's tensors and itself; True goes on.
+Watcher = Callable[[list[Any], Any], bool]
 
 
-def typical_times(session: MnnSession, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
+class _Session(Protocol):
+    """What is asked of a session of :mod:`deployprune.backends.mnn`."""
+
+    def tensors(self, feeds: dict[str, np.ndarray]) -> list[Any]: ...
+
+    def fill(self, tensors: list[Any]) -> None: ...
+
+    def run_watched(self, before: Watcher, after: Watcher) -> None: ...
+
+
+def typical_times(session: _Session, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
     """The median ms over ``runs`` of every operation, with the shapes of its tensors (constants are not among them)."""
     tensors = session.tensors(feeds)
     described = _describe(session, tensors)
@@ -32,7 +43,7 @@ def typical_times(session: MnnSession, feeds: dict[str, np.ndarray], runs: int) 
     )
 
 
-def _time_operations(session: MnnSession, tensors: list[Any]) -> list[float]:
+def _time_operations(session: _Session, tensors: list[Any]) -> list[float]:
     """Milliseconds of every operation, in the order they run."""
     started: list[int] = []
     took: list[float] = []
@@ -50,7 +61,7 @@ def _time_operations(session: MnnSession, tensors: list[Any]) -> list[float]:
     return took
 
 
-def _describe(session: MnnSession, tensors: list[Any]) -> list[tuple[str, str, Shapes, Shapes]]:
+def _describe(session: _Session, tensors: list[Any]) -> list[tuple[str, str, Shapes, Shapes]]:
     """Name, kind, and the shapes read and written of every operation, in the order they run."""
     described: list[tuple[str, str, Shapes, Shapes]] = []
     operands: list[Shapes] = []

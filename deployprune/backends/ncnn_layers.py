@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from deployprune.backends.ncnn_file import NcnnLayer
+from deployprune.backends.ncnn_file import NcnnFile, NcnnLayer
 from deployprune.records import NodeTime
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from deployprune.backends.ncnn import NcnnSession
 
 __all__ = ["typical_times"]
 
@@ -23,7 +21,21 @@ _UNPACKED = 0
 Shape = tuple[int, ...]
 
 
-def typical_times(session: NcnnSession, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
+class _Session(Protocol):
+    """What is asked of a session of :mod:`deployprune.backends.ncnn`."""
+
+    @property
+    def file(self) -> NcnnFile: ...
+
+    @property
+    def net(self) -> Any: ...
+
+    def blobs(self, feeds: dict[str, np.ndarray]) -> list[Any]: ...
+
+    def extractor(self, blobs: list[Any]) -> Any: ...
+
+
+def typical_times(session: _Session, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
     """The median ms over ``runs`` of every layer that computes, with its logical shapes and weights."""
     blobs = session.blobs(feeds)
     layers = [layer for layer in session.net.layers() if layer.type != "Input"]
@@ -38,7 +50,7 @@ def typical_times(session: NcnnSession, feeds: dict[str, np.ndarray], runs: int)
     return tuple(_node(layer, median(samples[layer.name]), shapes, written[layer.name]) for layer in layers)
 
 
-def _time_layers(session: NcnnSession, blobs: list[Any], layers: list[Any]) -> dict[str, float]:
+def _time_layers(session: _Session, blobs: list[Any], layers: list[Any]) -> dict[str, float]:
     """Milliseconds by layer, without what asking takes: that is what asking for the same again takes.
 
     What is extracted is dropped at once, for in-place layers copy what others hold.
@@ -58,7 +70,7 @@ def _time_extraction(extractor: Any, numbers: list[int]) -> int:
     return time.perf_counter_ns() - start
 
 
-def _shapes(session: NcnnSession, blobs: list[Any]) -> dict[int, Shape]:
+def _shapes(session: _Session, blobs: list[Any]) -> dict[int, Shape]:
     """(batch, channels, ...) of every blob by its number."""
     extractor = session.extractor(blobs)
     numbers = [top for layer in session.net.layers() for top in layer.tops]
