@@ -25,7 +25,7 @@ from deployprune.rundir import RunDirectory
 from deployprune.steps import PLAN, VERIFICATION
 
 BACKENDS = "onnxruntime,openvino,litert,executorch,ncnn,mnn"
-TOGETHER = "onnxruntime,litert,mnn"
+TOGETHER = "onnxruntime,openvino,mnn"
 SIDE = 160
 VARIANTS = 20  # LiteRT and ExecuTorch convert each of them, which takes seconds
 COLUMNS = (
