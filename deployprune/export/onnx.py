@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +18,12 @@ from deployprune.export.denormals import flush_denormals
 from deployprune.export.reference import evaluation_copy, named_outputs
 from deployprune.export.simplify import canonicalize, has_dynamic_batch, simplify_onnx
 from deployprune.export.staging import staged
+from deployprune.export.translation import quiet_exporter, translate
 
 __all__ = ["OnnxExport", "export_onnx"]
 
 # A protobuf message ends at 2 GiB; the graph itself needs a little of that.
 SINGLE_FILE_BYTES = 2**31 - 2**26
-
-_CHATTER = {  # logger: how the lines begin that mean nothing to a user
-    "torch.onnx._internal.exporter._registration": "torchvision is not installed",
-    "onnxscript.optimizer._constant_folding": "Evaluation failed",
-    "onnx_ir.passes.common.initializer_deduplication": "Skipped deduplication",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +55,7 @@ def export_onnx(
     if not example_inputs or len(input_names) != len(example_inputs):
         raise UsageError(f"{len(input_names)} input names for {len(example_inputs)} example inputs")
     reference = evaluation_copy(module)
-    with _quiet():
+    with quiet_exporter():
         program, model, notes = _convert(reference, example_inputs, input_names, static=static)
     large = _weight_bytes(program) > SINGLE_FILE_BYTES
     if simplify and not large:
@@ -87,7 +79,7 @@ def _convert(
     program, notes = _capture(module, example_inputs, static=static)
     try:
         names = _output_names(module, example_inputs, input_names, program)
-        return program, _translate(program, input_names, names), notes
+        return program, translate(program, input_names, names), notes
     except ExportError as error:
         if static or notes:
             raise
@@ -121,27 +113,6 @@ def _capture(
         ) from error
 
 
-def _translate(
-    program: ExportedProgram, input_names: Sequence[str], output_names: Sequence[str] | None
-) -> onnx.ModelProto:
-    try:
-        exported = torch.onnx.export(
-            program, input_names=input_names, output_names=output_names, dynamo=True, external_data=False, verbose=False
-        )
-    except Exception as error:
-        raise ExportError(
-            f"the model could not be translated to ONNX: {first_cause(error)}",
-            hint="an operation without an ONNX form must be rewritten in the model",
-        ) from error
-    if exported is None:
-        raise ExportError("the ONNX exporter gave no program")
-    for node in exported.model.graph.all_nodes():
-        for value in node.outputs:  # the exporter may have called an inner value like an output
-            if value.name in (output_names or ()) and not value.is_graph_output():
-                value.name = f"{value.name}_inner"
-    return exported.model_proto
-
-
 def _output_names(
     module: nn.Module, example_inputs: tuple[Tensor, ...], input_names: Sequence[str], program: ExportedProgram
 ) -> list[str] | None:
@@ -171,22 +142,3 @@ def _write(model: onnx.ModelProto, path: Path, *, large: bool) -> None:
 def _weight_bytes(program: ExportedProgram) -> int:
     tensors = (tensor for tensor in program.state_dict.values() if isinstance(tensor, Tensor))
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the exporter says on every run; whether the file is right is for parity to say."""
-    loggers = [logging.getLogger(name) for name in _CHATTER]
-
-    def keep(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith(_CHATTER[record.name])
-
-    for logger in loggers:
-        logger.addFilter(keep)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(keep)
