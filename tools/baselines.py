@@ -15,6 +15,7 @@ from deployprune.records import Analysis, ChannelGroup, LayerCost
 Widths = dict[str, int]
 Importance = Mapping[str, NDArray[np.float64]]
 _TURNS = 8  # halvings of the interval in which a share or a limit is looked for
+_MULTIPLIER_STEP = 8  # channels (Howard et al. 2017 and what followed)
 _CLOSE = 0.004  # of the limit: near enough
 
 
@@ -118,11 +119,13 @@ def others_at_latency(
 ) -> dict[str, Widths]:
     """What ``uniform`` scaling and planning by ``macs`` come to within ``limit_ms``, by their names.
 
-    ``latency_ms`` measures or predicts widths, ten of them a name. Uniform widths are on any multiple of one, as
-    scaling has them; MACs are planned on ``channel_step``, the best that they can be given.
+    ``latency_ms`` measures or predicts widths, ten of them a name. Uniform widths are on multiples of 8, as width
+    multipliers have them; MACs are planned on ``channel_step``, the best that they can be given.
     """
     return {
-        "uniform": match_latency(lambda share: scale_uniformly(groups, share), latency_ms, limit_ms),
+        "uniform": match_latency(
+            lambda share: scale_uniformly(groups, share, channel_step=_MULTIPLIER_STEP), latency_ms, limit_ms
+        ),
         "macs": match_latency(
             lambda share: plan_by_macs(analysis, groups, importance, share, channel_step=channel_step),
             latency_ms,

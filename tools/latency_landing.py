@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from latency_material import Conditions, make_bench, measure, print_rows, variants_of
+from latency_material import Case, Conditions, Subject, print_rows
 
 from deployprune.backends.registry import backend_of
 from deployprune.errors import UnsupportedModelError
@@ -28,6 +28,7 @@ from deployprune.verification.speedup import verify_latency
 __all__ = ["compare_here", "print_landing", "print_wolf"]
 
 _GOALS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+_LAP = 3  # goals further for a case that comes round again
 _BAND = (0.95, 1.0)
 _SECONDS = 20.0
 _GLANCE = 4.0  # seconds of one A/A comparison
@@ -35,37 +36,51 @@ _GLANCE = 4.0  # seconds of one A/A comparison
 
 def print_landing(conditions: Conditions) -> None:
     """Runs over models and goals, and what a process of its own measures of their results."""
-    print("### On target, measured again in a fresh process\n")
+    print(f"### {conditions.runs} runs to a target, measured again in a fresh process\n")
     columns = ("model", "backend", "threads", "goal", "turns", "own ratio", "fresh ratio", "of the goal", "lands")
     print_rows(columns, _landing(conditions))
 
 
 def _landing(conditions: Conditions) -> Iterator[list[object]]:
-    for model, backend, threads in conditions.cases():
-        bench = make_bench(model, backend, threads)
-        target = bench.targets[0]
-        key, importance = target_key(target), score("l2", bench.module, bench.groups)
-        with variants_of(bench, conditions.variants, 0) as variants:
-            table = measure(variants, target, 0).table
-            dense = variants.path(0, backend_of(target))
-            for goal in _GOALS:
-                folder = variants.folder / f"goal-{goal}"
-                folder.mkdir()
-                try:
-                    with SilentObserver().step("") as task:
-                        plan = close_loop(bench, {key: table}, {key: goal}, importance, {key: dense}, folder, task)
-                except UnsupportedModelError as error:
-                    yield [model, backend, threads, goal, "", "", "", "", error.message]
-                    continue
-                own = next(step.measured[key].value for step in reversed(plan.trail) if step.widths == plan.widths)
-                candidate = variants.file(f"plan-{goal}", plan.widths, backend_of(target))
-                fresh = _compare_afresh(dense, candidate, target)
-                share = fresh.value / goal
-                lands = "yes" if _BAND[0] <= share <= _BAND[1] else "NO"
-                yield [
-                    *(model, backend, threads, goal, len(plan.trail), f"{own:.3f}"),
-                    *(f"{fresh.value:.3f} ({fresh.low:.3f} to {fresh.high:.3f})", f"{share:.1%}", lands),
-                ]
+    for case, goals in _share_out(conditions.cases, conditions.runs):
+        with conditions.subject(case) as subject:
+            for goal in goals:
+                yield [*case.cells, goal, *_land(subject, goal)]
+
+
+def _share_out(cases: Sequence[Case], runs: int) -> list[tuple[Case, list[float]]]:
+    """Goals for every case, in turn, until there are ``runs`` of them."""
+    shared: list[tuple[Case, list[float]]] = [(case, []) for case in cases]
+    for run in range(runs):
+        lap, position = divmod(run, len(cases))
+        shared[position][1].append(_GOALS[(position + lap * _LAP) % len(_GOALS)])
+    return [(case, goals) for case, goals in shared if goals]
+
+
+def _land(subject: Subject, goal: float) -> list[object]:
+    """The cells of one run."""
+    bench, key = subject.bench, target_key(subject.target)
+    importance = score("l2", bench.module, bench.groups)
+    folder = subject.variants.folder / f"goal-{goal}"
+    folder.mkdir()
+    try:
+        with SilentObserver().step("") as task:
+            tables = {key: subject.recording.table}
+            plan = close_loop(bench, tables, {key: goal}, importance, {key: subject.dense}, folder, task)
+    except UnsupportedModelError as error:
+        return ["", "", "", "", error.message]
+    own = next(step.measured[key].value for step in reversed(plan.trail) if step.widths == plan.widths)
+    candidate = subject.variants.file(f"plan-{goal}", plan.widths, backend_of(subject.target))
+    fresh = _compare_afresh(subject.dense, candidate, subject.target)
+    share = fresh.value / goal
+    lands = "yes" if _BAND[0] <= share <= _BAND[1] else "NO"
+    return [
+        len(plan.trail),
+        f"{own:.3f}",
+        f"{fresh.value:.3f} [{fresh.low:.3f}, {fresh.high:.3f}]",
+        f"{share:.1%}",
+        lands,
+    ]
 
 
 def _compare_afresh(dense: Path, candidate: Path, target: Target) -> Ratio:
@@ -94,28 +109,27 @@ def compare_here(dense: Path, candidate: Path, target: Target) -> None:
 
 def print_wolf(conditions: Conditions) -> None:
     """Comparisons of a file with itself while another process computes now and then."""
-    print(f"### {conditions.comparisons} A/A comparisons under background load\n")
+    print(f"### At least {conditions.comparisons} A/A comparisons under background load\n")
     columns = ("model", "backend", "threads", "comparisons", "faster", "slower", "no difference", "median", "largest")
     print_rows(columns, _wolf(conditions))
 
 
 def _wolf(conditions: Conditions) -> Iterator[list[object]]:
-    for model, backend, threads in conditions.cases():
-        bench = make_bench(model, backend, threads)
-        target = bench.targets[0]
+    each = -(-conditions.comparisons // len(conditions.cases))
+    for case in conditions.cases:
         load = multiprocessing.get_context("spawn").Process(target=_disturb, daemon=True)
-        with variants_of(bench, 1, 0) as variants:
-            dense = variants.path(0, backend_of(target))
+        with conditions.subject(case) as subject:
+            dense = subject.dense
             load.start()
             try:
-                ratios = [_compare_same(dense, target, seed) for seed in range(conditions.comparisons)]
+                ratios = [_compare_same(dense, subject.target, seed) for seed in range(each)]
             finally:
                 load.terminate()
         shown = Counter(tell_apart(ratio, control) for ratio, control in ratios)
         middle = float(np.median([ratio.value for ratio, _ in ratios]))
         largest = max(abs(ratio.value - 1.0) for ratio, _ in ratios)
         counts = [shown[difference] for difference in Difference]
-        yield [model, backend, threads, len(ratios), *counts, f"{middle:.4f}", f"{largest:.1%}"]
+        yield [*case.cells, len(ratios), *counts, f"{middle:.4f}", f"{largest:.1%}"]
 
 
 def _compare_same(dense: Path, target: Target, seed: int) -> tuple[Ratio, Ratio]:

@@ -1,62 +1,142 @@
-"""What the latency benchmarks share: a network on the bench, its variants as files, and its measured table."""
+"""What the latency benchmarks share: networks on the bench, measured once each, however many tables ask for them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from latency_models import MODELS
 
+from deployprune.backends.registry import backend_of
+from deployprune.codec import decode, encode
 from deployprune.config import load_config
+from deployprune.files import write_atomic
 from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.variants import Variants
 from deployprune.pipeline.workbench import Workbench
-from deployprune.profiling.fit import learn_channel_step
+from deployprune.profiling.fit import FittedLatency, fit_latency, learn_channel_step
 from deployprune.profiling.table import choose_variants
 from deployprune.progress import SilentObserver
 from deployprune.records import ChannelGroup, LatencyTable, Target, VariantRun
 
-__all__ = ["Conditions", "Measured", "choose_unseen", "make_bench", "measure", "print_rows", "variants_of"]
+__all__ = ["Case", "Conditions", "Recording", "Subject", "print_rows"]
 
 _STEPS = (1, 8, 16, 1)  # channels between the widths of successive unseen variants
+_TABLE_SECONDS = 240.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, a backend and a number of threads."""
+
+    model: str
+    backend: str
+    threads: int
+
+    @property
+    def cells(self) -> tuple[object, ...]:
+        """The first cells of this case's rows."""
+        return (self.model, self.backend, self.threads)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A table, and runs of variants that it was not fitted to, measured together; seconds that making files took."""
+
+    table: LatencyTable
+    unseen: tuple[VariantRun, ...]
+    file_seconds: float
+
+    @property
+    def samples(self) -> int:
+        """Runs of whole models that the table took."""
+        return sum(len(run.samples_ms) for run in self.table.runs)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a benchmark is to run on."""
+    """What a benchmark is to run on; ``recordings`` is the folder in which measured tables are kept and found again."""
 
-    models: tuple[str, ...]
-    backends: tuple[str, ...]
-    threads: tuple[int, ...]
+    cases: tuple[Case, ...]
     variants: int
     unseen: int
+    runs: int
     comparisons: int
+    recordings: Path
 
-    def cases(self) -> Iterator[tuple[str, str, int]]:
-        """Every model on every backend with every number of threads."""
-        for model in self.models:
-            for threads in self.threads:
-                for backend in self.backends:
-                    yield model, backend, threads
+    @contextmanager
+    def subject(self, case: Case) -> Iterator[Subject]:
+        """The case's network, analysed, with a folder for its files."""
+        settings = {
+            "target.backends": [case.backend],
+            "target.threads": case.threads,
+            "table.budget_seconds": _TABLE_SECONDS,
+        }
+        bench = Workbench(load_config(None, settings, {}), SilentObserver(), MODELS[case.model].build())
+        seen = choose_variants(bench.groups, self.variants, bench.config.seed)
+        with TemporaryDirectory(prefix="bench-latency-") as folder:
+            variants = Variants(bench, (*seen, *choose_unseen(bench.groups, self.unseen)), Path(folder))
+            yield Subject(case=case, variants=variants, first_unseen=len(seen), recordings=self.recordings)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A table, and runs of variants that it was not fitted to, measured together."""
+class Subject:
+    """A network on one target: dense and the variants of its table as files, and behind them the unseen ones."""
 
-    table: LatencyTable
-    unseen: tuple[VariantRun, ...]
-    whole_runs: int
+    case: Case
+    variants: Variants
+    first_unseen: int
+    recordings: Path
 
+    @property
+    def bench(self) -> Workbench:
+        """The network and its analysis."""
+        return self.variants.bench
 
-def make_bench(model: str, backend: str, threads: int) -> Workbench:
-    """The network with its analysis, for one target."""
-    settings = {"target.backends": [backend], "target.threads": threads, "table.budget_seconds": 240.0}
-    return Workbench(load_config(None, settings, {}), SilentObserver(), MODELS[model].build())
+    @property
+    def target(self) -> Target:
+        """What it is measured on."""
+        return self.bench.targets[0]
+
+    @cached_property
+    def dense(self) -> Path:
+        """The dense network's file."""
+        return self.variants.path(0, backend_of(self.target))
+
+    @cached_property
+    def recording(self) -> Recording:
+        """What was measured of the variants: now, unless it was before."""
+        unseen = len(self.variants.widths) - self.first_unseen
+        place = self.recordings / f"{'-'.join(map(str, self.case.cells))}-{self.first_unseen}+{unseen}.json"
+        if place.is_file():
+            return decode(place.read_bytes(), Recording, name=place.name)
+        found = self._measure()
+        write_atomic(place, encode(found))
+        return found
+
+    @cached_property
+    def fitted(self) -> FittedLatency:
+        """The latency model of the recorded table."""
+        return fit_latency(self.recording.table, self.bench.analysis.record)
+
+    def _measure(self) -> Recording:
+        started = time.monotonic()
+        for index in range(self.first_unseen):
+            self.variants.path(index, backend_of(self.target))
+        file_seconds = time.monotonic() - started
+        with SilentObserver().step("") as task:
+            whole = measure_table(self.variants, self.target, task)
+        runs = whole.runs[: self.first_unseen]
+        seen = replace(whole, runs=runs, seconds=whole.seconds * len(runs) / len(whole.runs))
+        step = learn_channel_step(seen, self.bench.analysis.record)
+        table = replace(seen, channel_step=step)
+        return Recording(table=table, unseen=whole.runs[self.first_unseen :], file_seconds=file_seconds)
 
 
 def choose_unseen(groups: Sequence[ChannelGroup], count: int, seed: int = 7) -> list[dict[str, int]]:
@@ -70,25 +150,6 @@ def choose_unseen(groups: Sequence[ChannelGroup], count: int, seed: int = 7) -> 
             widths[group.name] = int(min(group.size, max(step, round(share * group.size / step) * step)))
         chosen.append(widths)
     return chosen
-
-
-@contextmanager
-def variants_of(bench: Workbench, count: int, unseen: int) -> Iterator[Variants]:
-    """The variants that tables are made of, and behind them those that they are tried on."""
-    widths = [*choose_variants(bench.groups, count, bench.config.seed), *choose_unseen(bench.groups, unseen)]
-    with TemporaryDirectory(prefix="bench-latency-") as folder:
-        yield Variants(bench, tuple(widths), Path(folder))
-
-
-def measure(variants: Variants, target: Target, unseen: int) -> Measured:
-    """Measure all variants in the same rounds, and split off the unseen ones."""
-    with SilentObserver().step("") as task:
-        whole = measure_table(variants, target, task)
-    count = len(whole.runs) - unseen
-    seen = replace(whole, runs=whole.runs[:count], seconds=whole.seconds * count / len(whole.runs))
-    step = learn_channel_step(seen, variants.bench.analysis.record)
-    samples = sum(len(run.samples_ms) for run in seen.runs)
-    return Measured(table=replace(seen, channel_step=step), unseen=whole.runs[count:], whole_runs=samples)
 
 
 def print_rows(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> None:

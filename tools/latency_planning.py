@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from latency_material import Conditions, make_bench, measure, print_rows, variants_of
+from baselines import importance_kept, others_at_latency
+from latency_material import Conditions, Subject, print_rows
 from numpy.typing import NDArray
 
+from deployprune.backends.registry import backend_of
 from deployprune.errors import UnsupportedModelError
-from deployprune.pipeline.targets import target_key
-from deployprune.profiling.fit import FittedLatency, fit_latency
-from deployprune.profiling.nodes import FittedNode
-from deployprune.profiling.terms import Term
+from deployprune.profiling.comparing import compare_files
 from deployprune.pruning.importance import score
 from deployprune.pruning.planner import plan_widths
-from deployprune.records import Analysis
+from deployprune.records import Plan
 
 __all__ = ["print_optimality", "print_worth"]
 
 _SHARES = (0.8, 0.6, 0.4)
-_SEARCHES = 12
+_NEARLY = 0.98  # of the budget: the low end of the plans that are compared
+_SECONDS = 15.0
+_WAYS = ("table", "macs", "uniform")
 
-
-@dataclass(frozen=True)
-class _Case:
-    """A network with a measured model of its latency."""
-
-    record: Analysis
-    fitted: FittedLatency
-    step: int
-    importance: Mapping[str, NDArray[np.float64]]
-
-    def kept(self, widths: Mapping[str, int]) -> float:
-        """The share of the importance that widths keep, of every group the most important units."""
-        whole = sum(float(values.sum()) for values in self.importance.values())
-        return sum(float(np.sort(self.importance[name])[-width:].sum()) for name, width in widths.items()) / whole
+Importance = Mapping[str, NDArray[np.float64]]
 
 
 def print_optimality(conditions: Conditions) -> None:
@@ -48,116 +35,88 @@ def print_optimality(conditions: Conditions) -> None:
 
 
 def _optimality(conditions: Conditions) -> Iterator[list[object]]:
-    for name, case in _cases(conditions):
-        for share in _SHARES:
-            started = time.monotonic()
-            limit = share * case.fitted.predict_ms(case.record.dense_widths())
-            try:
-                plan = plan_widths(
-                    case.record.groups,
-                    case.importance,
-                    {"x": case.fitted},
-                    {"x": (0.0, limit)},
-                    channel_step=case.step,
-                )
-            except UnsupportedModelError as error:
-                yield [*name, len(case.record.groups), f"{share:.0%}", error.message, "", ""]
-                continue
-            seconds = time.monotonic() - started
-            kept = case.kept(plan.widths)
-            yield [*name, len(case.record.groups), f"{share:.0%}", f"{plan.gap:.2%}", f"{seconds:.1f}", f"{kept:.1%}"]
+    for case in conditions.cases:
+        with conditions.subject(case) as subject:
+            importance = _importance(subject)
+            for share in _SHARES:
+                cells = [*case.cells, len(subject.bench.groups), f"{share:.0%}"]
+                started = time.monotonic()
+                try:
+                    plan = _plan(subject, importance, share, 0.0)
+                except UnsupportedModelError as error:
+                    yield [*cells, error.message, "", ""]
+                    continue
+                seconds = time.monotonic() - started
+                kept = importance_kept(importance, plan.widths)
+                yield [*cells, f"{plan.gap:.2%}", f"{seconds:.1f}", f"{kept:.1%}"]
 
 
 def print_worth(conditions: Conditions) -> None:
-    """Importance kept at equal predicted latency, and the share of the MACs' reduction that becomes speed."""
+    """What each way of choosing widths keeps at one predicted latency, what its file measured, and its speed."""
     print("### What the table and the solver buy, at equal latency\n")
-    columns = ("model", "backend", "threads", "latency", "kept: table", "kept: by MACs", "kept: uniform", "realised")
+    kept = [f"kept: {way}" for way in _WAYS]
+    columns = ("model", "backend", "threads", "latency", *kept, "measured: " + ", ".join(_WAYS), "realised")
     print_rows(columns, _worth(conditions))
 
 
 def _worth(conditions: Conditions) -> Iterator[list[object]]:
-    for name, case in _cases(conditions):
-        for share in _SHARES:
-            row = _compare_ways(case, share)
-            if row is not None:
-                yield [*name, f"{share:.0%}", *row]
+    for case in conditions.cases:
+        with conditions.subject(case) as subject:
+            for share in _SHARES:
+                yield [*case.cells, f"{share:.0%}", *_compare_ways(subject, share)]
 
 
-def _compare_ways(case: _Case, share: float) -> list[str] | None:
-    """What three ways of choosing widths keep at ``share`` of dense's latency, and the MACs' part that is realised."""
-    dense = case.record.dense_widths()
-    whole, macs = case.fitted.predict_ms(dense), _macs_model(case.record)
-    most = macs.predict_ms(dense)
-    best = _plan(case, case.fitted, share * whole)
-    if best is None:
-        return None
-    by_macs = _search(case, share * whole, lambda part: _plan(case, macs, part * most))
-    uniform = _search(case, share * whole, lambda part: _scaled(case, part))
-    realised = (whole / case.fitted.predict_ms(best)) / (most / macs.predict_ms(best))
-    kept = ["-" if widths is None else f"{case.kept(widths):.1%}" for widths in (best, by_macs, uniform)]
-    return [*kept, f"{realised:.0%}"]
+def _compare_ways(subject: Subject, share: float) -> list[str]:
+    """What three ways of choosing widths keep at ``share`` of dense's latency, and the MACs' part that is realised.
 
-
-def _cases(conditions: Conditions) -> Iterator[tuple[tuple[str, str, int], _Case]]:
-    for model, backend, threads in conditions.cases():
-        bench = make_bench(model, backend, threads)
-        with variants_of(bench, conditions.variants, 0) as variants:
-            table = measure(variants, bench.targets[0], 0).table
-        record = bench.analysis.record
-        yield (
-            (model, target_key(table.target), threads),
-            _Case(
-                record=record,
-                fitted=fit_latency(table, record),
-                step=table.channel_step,
-                importance=score("l2", bench.module, record.groups),
-            ),
-        )
-
-
-def _macs_model(record: Analysis) -> FittedLatency:
-    """MACs in place of ms: every contraction costs its own."""
-    nodes = []
-    for layer in record.layers:
-        if layer.contracts:
-            forms = (*layer.output, *layer.reduced)
-            scale = float(np.prod([form.constant for form in forms if not form.groups]))
-            factors = tuple((form, 1) for form in forms if form.groups)
-            nodes.append(FittedNode(name=layer.name, terms=(Term(coefficient=scale, factors=factors),)))
-    return FittedLatency(nodes=tuple(node for node in nodes if node.groups), constant_ms=0.0)
-
-
-def _plan(case: _Case, model: FittedLatency, limit: float) -> dict[str, int] | None:
+    Realised is the plan's measured speed-up as a share of the factor by which its MACs went down.
+    """
+    record, importance = subject.bench.analysis.record, _importance(subject)
+    limit = share * subject.fitted.predict_ms(record.dense_widths())
     try:
-        return plan_widths(
-            case.record.groups,
-            case.importance,
-            {"x": model},
-            {"x": (0.0, limit)},
-            channel_step=case.step,
-            time_limit_s=5.0,
-        ).widths
-    except UnsupportedModelError:
-        return None
+        plan = _plan(subject, importance, share, _NEARLY)
+    except UnsupportedModelError as error:
+        return [error.message, *[""] * (len(_WAYS) + 1)]
+    step = subject.recording.table.channel_step
+    others = others_at_latency(
+        record, subject.bench.groups, importance, subject.fitted.predict_ms, limit, channel_step=step
+    )
+    ways = {"table": plan.widths, **others}
+    ratios = _measure(subject, ways, share)
+    realised = record.macs_at(plan.widths) / record.macs / ratios["table"]
+    kept = [f"{importance_kept(importance, ways[way]):.1%}" for way in _WAYS]
+    return [*kept, ", ".join(f"{ratios[way]:.3f}" for way in _WAYS), f"{realised:.0%}"]
 
 
-def _scaled(case: _Case, share: float) -> dict[str, int]:
-    """All groups at the same share of their sizes, on their steps."""
-    widths = {}
-    for group in case.record.groups:
-        step = group.aligned_step(case.step)
-        widths[group.name] = max(step, round(share * group.size / step) * step)
-    return widths
+def _measure(subject: Subject, ways: Mapping[str, dict[str, int]], share: float) -> dict[str, float]:
+    """The measured latency of each way's file as a ratio to dense, all in the same rounds."""
+    backend = backend_of(subject.target)
+    files = {way: subject.variants.file(f"{way}-{share}", widths, backend) for way, widths in ways.items()}
+    compared = compare_files(
+        backend,
+        subject.target,
+        {"dense": subject.dense, **files},
+        "dense",
+        half_width=0.005,
+        min_rounds=40,
+        max_rounds=2000,
+        budget_s=_SECONDS,
+        seed=1,
+    )
+    return {way: compared[way][1].value for way in ways}
 
 
-def _search(case: _Case, limit: float, make: Callable[[float], dict[str, int] | None]) -> dict[str, int] | None:
-    """What ``make`` gives for the largest share whose latency is within the limit, by bisection."""
-    low, high, best = 0.02, 1.0, None
-    for _ in range(_SEARCHES):
-        middle = (low + high) / 2
-        widths = make(middle)
-        if widths is not None and case.fitted.predict_ms(widths) <= limit:
-            low, best = middle, widths
-        else:
-            low, high = (middle, high) if widths is None else (low, middle)
-    return best
+def _plan(subject: Subject, importance: Importance, share: float, low: float) -> Plan:
+    """The plan within ``share`` of the predicted dense latency, and above ``low`` of that."""
+    limit = share * subject.fitted.predict_ms(subject.bench.analysis.record.dense_widths())
+    return plan_widths(
+        subject.bench.groups,
+        importance,
+        {"x": subject.fitted},
+        {"x": (low * limit, limit)},
+        channel_step=subject.recording.table.channel_step,
+    )
+
+
+def _importance(subject: Subject) -> Importance:
+    return score("l2", subject.bench.module, subject.bench.groups)

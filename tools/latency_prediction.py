@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import onnx
-from latency_material import Conditions, make_bench, measure, print_rows, variants_of
+from latency_material import Conditions, Subject, print_rows
 from onnx import TensorProto, helper
 
 from deployprune.backends.onnx_file import GraphNode, static_nodes
 from deployprune.backends.registry import backend_of
 from deployprune.export.openvino import export_openvino
 from deployprune.pipeline.tables import bound_session
-from deployprune.pipeline.variants import Variants
-from deployprune.profiling.fit import fit_latency
 from deployprune.profiling.measure import measure_interleaved
-from deployprune.records import Target, VariantRun, quantile
+from deployprune.records import VariantRun, quantile
 
 __all__ = ["print_prediction"]
 
@@ -53,31 +50,22 @@ def print_prediction(conditions: Conditions) -> None:
 
 
 def _rows(conditions: Conditions) -> Iterator[list[object]]:
-    for model, backend, threads in conditions.cases():
-        bench = make_bench(model, backend, threads)
-        record, target = bench.analysis.record, bench.targets[0]
-        with variants_of(bench, conditions.variants, conditions.unseen) as variants:
-            started = time.monotonic()
-            for index in range(conditions.variants):
-                variants.path(index, backend_of(target))
-            files = time.monotonic() - started
-            found = measure(variants, target, conditions.unseen)
-            fitted = fit_latency(found.table, record)
+    for case in conditions.cases:
+        with conditions.subject(case) as subject:
+            found, fitted = subject.recording, subject.fitted
             errors = np.array([abs(fitted.predict_ms(run.widths) / run.total_ms - 1.0) for run in found.unseen])
-            isolated = _isolated_error(variants, found.unseen, found.table.runs[0], target, conditions.variants)
+            isolated = _isolated_error(subject)
         yield [
-            model,
-            backend,
-            threads,
+            *case.cells,
             f"{found.table.runs[0].total_ms:.2f}",
             f"{(errors <= _WITHIN).mean():.0%}",
             f"{errors.mean():.1%}",
             f"{errors.max():.1%}",
             f"{np.mean([_split_half(run) for run in found.unseen]):.1%}",
             f"{isolated:.1%}",
-            f"{files:.0f}",
+            f"{found.file_seconds:.0f}",
             f"{found.table.seconds:.0f}",
-            found.whole_runs,
+            found.samples,
         ]
 
 
@@ -87,22 +75,20 @@ def _split_half(run: VariantRun) -> float:
     return float(abs(halves[0] / halves[1] - 1.0))
 
 
-def _isolated_error(
-    variants: Variants, unseen: tuple[VariantRun, ...], dense: VariantRun, target: Target, first: int
-) -> float:
+def _isolated_error(subject: Subject) -> float:
     """The mean error of predicting by the sum of layers timed alone, scaled to the dense model."""
-    whole = _sum_of_layers(variants, 0, target)
+    whole, dense_ms = _sum_of_layers(subject, 0), subject.recording.table.runs[0].total_ms
     errors = []
-    for index, run in enumerate(unseen[:_ISOLATED]):
-        predicted = dense.total_ms * _sum_of_layers(variants, first + index, target) / whole
+    for index, run in enumerate(subject.recording.unseen[:_ISOLATED]):
+        predicted = dense_ms * _sum_of_layers(subject, subject.first_unseen + index) / whole
         errors.append(abs(predicted / run.total_ms - 1.0))
     return float(np.mean(errors))
 
 
-def _sum_of_layers(variants: Variants, index: int, target: Target) -> float:
+def _sum_of_layers(subject: Subject, index: int) -> float:
     """The ms of the variant's contractions, each timed as a model of its own."""
-    backend = backend_of(target)
-    path = variants.path(index, backend).with_suffix(".onnx")
+    backend = backend_of(subject.target)
+    path = subject.variants.path(index, backend).with_suffix(".onnx")
     model = onnx.load(path)
     protos = {node.name: node for node in model.graph.node}
     layers = [node for node in static_nodes(path, 1) if node.op in _LAYERS and None not in node.input_shapes]
@@ -114,7 +100,7 @@ def _sum_of_layers(variants: Variants, index: int, target: Target) -> float:
             if backend.format == "openvino":
                 export_openvino(place, place.with_suffix(".xml"))
                 place = place.with_suffix(".xml")
-            sessions[str(position)] = stack.enter_context(bound_session(backend, place, target, 0))
+            sessions[str(position)] = stack.enter_context(bound_session(backend, place, subject.target, 0))
         timed = measure_interleaved(sessions, rounds=5, min_round_ms=0.5)
     return sum(quantile(measurement.samples_ms, 0.25) for measurement in timed.values())
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from latency_landing import compare_here, print_landing, print_wolf
-from latency_material import Conditions
+from latency_material import Case, Conditions
 from latency_models import MODELS
 from latency_planning import print_optimality, print_worth
 from latency_prediction import print_prediction
@@ -35,19 +37,30 @@ def main() -> None:
     warnings.simplefilter("ignore")
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-    conditions = Conditions(
-        models=tuple(options.models.split(",")),
-        backends=tuple(options.backends.split(",")),
-        threads=tuple(int(count) for count in options.threads.split(",")),
+    with TemporaryDirectory(prefix="bench-latency-") as temporary:
+        conditions = _conditions(options, Path(options.recordings or temporary))
+        _print_host(options.backends)
+        for name in options.tables.split(","):
+            _TABLES["prediction" if name == "cost" else name](conditions)
+
+
+def _conditions(options: argparse.Namespace, recordings: Path) -> Conditions:
+    threads = [int(count) for count in options.threads.split(",")]
+    cases = itertools.product(options.models.split(","), threads, options.backends.split(","))
+    return Conditions(
+        cases=tuple(Case(model=model, backend=backend, threads=count) for model, count, backend in cases),
         variants=options.variants,
         unseen=options.unseen,
+        runs=options.runs,
         comparisons=options.comparisons,
+        recordings=recordings,
     )
+
+
+def _print_host(backends: str) -> None:
     host = describe_host()
-    versions = ", ".join(f"{name} {host.versions[name]}" for name in conditions.backends if name in host.versions)
+    versions = ", ".join(f"{name} {host.versions[name]}" for name in backends.split(",") if name in host.versions)
     print(f"{host.cpu}, {host.cores} cores, {versions}; load {os.getloadavg()[0]:.1f}\n")
-    for name in options.tables.split(","):
-        _TABLES["prediction" if name == "cost" else name](conditions)
 
 
 def _parse() -> argparse.Namespace:
@@ -58,7 +71,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--threads", default="1")
     parser.add_argument("--variants", type=int, default=40, help="that a table is made of")
     parser.add_argument("--unseen", type=int, default=20, help="that it is tried on")
-    parser.add_argument("--comparisons", type=int, default=200, help="of a file with itself")
+    parser.add_argument("--runs", type=int, default=20, help="to a target, over all models and goals")
+    parser.add_argument("--comparisons", type=int, default=200, help="of a file with itself, over all models")
+    parser.add_argument("--recordings", help="folder in which what was measured is kept, and found again")
     parser.add_argument("--compare", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
 
