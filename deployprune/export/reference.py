@@ -12,13 +12,14 @@ __all__ = ["evaluation_copy", "named_outputs"]
 
 
 def evaluation_copy(module: nn.Module) -> nn.Module:
-    """A copy of ``module`` in evaluation mode; the caller's module keeps its own mode.
+    """A copy of ``module`` in evaluation mode and without gradients; the caller's module stays as it is.
 
-    A program out of ``torch.export`` has its modes baked in and refuses ``eval()``: it is taken as it was captured.
+    With gradients attention runs in other kernels, whose layout the exporter's decompositions do not keep. A program
+    out of ``torch.export`` has its modes baked in and refuses ``eval()``: it is taken as it was captured.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # torch copies its own deprecated class
-        duplicate = copy.deepcopy(module)
+        duplicate = copy.deepcopy(module).requires_grad_(requires_grad=False)
     try:
         return duplicate.eval()
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""From a captured program to ONNX: the exporter, helped over what it stumbles on, and kept quiet."""
+"""From a captured program to ONNX: the exporter, its errors shortened and its chatter kept quiet."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _CHATTER = {  # logger: how the lines begin that mean nothing to a user
 def translate(
     program: ExportedProgram, input_names: Sequence[str], output_names: Sequence[str] | None
 ) -> onnx.ModelProto:
-    """The program, which is changed on the way, as an ONNX model. Raises ExportError for what has no ONNX form."""
-    _copy_what_is_made_contiguous(program)
+    """The program as an ONNX model. Raises ExportError for what has no ONNX form."""
     try:
         exported = torch.onnx.export(
             program, input_names=input_names, output_names=output_names, dynamo=True, external_data=False, verbose=False
@@ -44,27 +43,6 @@ def translate(
             if value.name in (output_names or ()) and not value.is_graph_output():
                 value.name = f"{value.name}_inner"
     return exported.model_proto
-
-
-def _copy_what_is_made_contiguous(program: ExportedProgram) -> None:
-    """Let tensors that are made contiguous, or reshaped once transposed, be copied in every case.
-
-    The exporter leaves the copy out where the captured kernel's layout makes it needless (attention with a mask), and
-    then decomposes the kernel into operations that lay out their result in another way. ONNX has no copies.
-    """
-    aten = torch.ops.aten
-    for node in list(program.graph.nodes):
-        turned = node.target is aten.reshape.default and node.args[0].target in (
-            aten.transpose.int,
-            aten.permute.default,
-        )
-        if turned or node.target is aten.contiguous.default:
-            with program.graph.inserting_before(node):
-                kind = {"memory_format": torch.contiguous_format}
-                copy = program.graph.call_function(aten.clone.default, (node.args[0],), kind)
-            copy.meta["val"] = node.args[0].meta["val"].contiguous()
-            node.replace_input_with(node.args[0], copy)
-    program.graph_module.recompile()
 
 
 @contextmanager
