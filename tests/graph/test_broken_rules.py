@@ -80,6 +80,7 @@ BROKEN: list[tuple[str, Break, Case]] = [
     ("slice", without_rewrite, MOVEMENT["slice with a step"]),
     ("index", backwards, MOVEMENT["index"]),
     ("index", without_rewrite, MOVEMENT["index"]),
+    ("index_put", first_operand, MOVEMENT["written over tokens"]),
     ("pad", backwards, MOVEMENT["pad of channels"]),
     ("pad", without_rewrite, MOVEMENT["pad of channels"]),
     ("view", without_rewrite, MOVEMENT["windows"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from rule_cases import Case, Parts, check_case, parameter
+from rule_cases import Body, Case, Parts, check_case, parameter
 from torch import Tensor, nn
 
 
@@ -52,6 +52,19 @@ def _wide() -> dict[str, nn.Module]:
 
 
 INDEX = torch.tensor([3, 1, 1, 6, 0, 2])
+MASK = torch.tensor([[True, False, False, True], [False] * 4, [True] * 4, [False, True, False, False]])
+
+
+def _overwritten(*index: object) -> Body:
+    """The parameter ``token`` in some places of a copy."""
+
+    def body(parts: Parts, x: Tensor) -> Tensor:
+        x = x.clone()
+        x[index] = parts.token
+        return x
+
+    return body
+
 
 CASES = {
     "permute": Case(lambda p, x: x.permute(0, 2, 3, 1).contiguous()),
@@ -92,6 +105,23 @@ CASES = {
     ),
     "indices in two dimensions": Case(_upper),
     "index of all and of some": Case(lambda p, x: x[:, INDEX][:, :, torch.tensor([0, 2])], share=0.6),
+    "written over tokens": Case(
+        _overwritten(slice(None), torch.tensor([1, 4])), lambda: {"token": parameter(8)}, tokens=True
+    ),
+    "written over tokens, each with its own": Case(
+        _overwritten(slice(None), torch.tensor([1, 4])), lambda: {"token": parameter(2, 8)}, tokens=True
+    ),
+    "written under a mask": Case(
+        _overwritten(slice(None), slice(None), MASK), lambda: {"token": parameter(8, 1)}
+    ),
+    "written over a row": Case(_overwritten(slice(None), slice(None), 1), lambda: {"token": parameter(8, 1)}),
+    "written over some rows": Case(
+        _overwritten(slice(None), slice(None), slice(1, 3)), lambda: {"token": parameter(8, 2, 1)}
+    ),
+    "written over channels": Case(_overwritten(slice(None), INDEX[2:]), lambda: {"token": parameter(4, 1, 1)}, share=0),
+    "written under the tensor's own mask": Case(
+        lambda p, x: x.index_put([x.relu() > 0], p.token), lambda: {"token": parameter(1)}, share=0
+    ),
     "pad": Case(lambda p, x: F.pad(x, (1, 2, 0, 1))),
     "pad of channels": Case(lambda p, x: F.pad(x, (0, 0, 0, 0, 2, 3))),
     "reflecting pad": Case(lambda p, x: F.pad(x, (1, 1, 1, 1), mode="reflect")),

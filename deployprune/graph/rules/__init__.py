@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from deployprune.graph.rules import (
+    assignment,
     attention,
     contraction,
     creation,
@@ -29,6 +30,7 @@ _RULES: dict[str, Rule] = {
     **attention.RULES,
     **reduction.RULES,
     **creation.RULES,
+    **assignment.RULES,
     **recurrent.RULES,
 }
 

@@ -1,0 +1,76 @@
+"""Assignment: a tensor with values written over some of its places.
+
+Nothing may go along the dimensions that the places are chosen in; along all others, what is written meets what it is
+written over.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from deployprune.graph.labels import Labels, Span
+from deployprune.graph.rules.base import Call, Rule, Value, settle, span_of
+from deployprune.graph.rules.pointwise import POINTWISE, meet_all
+
+__all__ = ["RULES"]
+
+
+def _index_put(call: Call) -> Labels:
+    x: Value = call["self"]
+    chosen, places = _chosen(call["indices"])
+    for index in call["indices"]:
+        if index is not None:
+            call.atoms.freeze_labels(index.labels)
+    before = [dim for dim in range(x.ndim) if dim < chosen[0]]
+    after = [dim for dim in range(x.ndim) if dim > chosen[-1]]
+    return _write(call, chosen, call["values"], [*before, *range(x.ndim, x.ndim + places), *after])
+
+
+def _slice_scatter(call: Call) -> Labels:
+    x, written = call["self"], call["src"]
+    dim = call["dim"] % x.ndim
+    if written.tensor.shape == x.tensor.shape:
+        return meet_all(call, [x, written], tuple(call.result.shape))
+    return _write(call, [dim], written, [other if other != dim else x.ndim for other in range(x.ndim)])
+
+
+def _select_scatter(call: Call) -> Labels:
+    x: Value = call["self"]
+    dim = call["dim"] % x.ndim
+    return _write(call, [dim], call["src"], [other for other in range(x.ndim) if other != dim])
+
+
+def _write(call: Call, chosen: list[int], written: Value, block: list[int]) -> Labels:
+    """``block`` names the dimensions that ``written`` is broadcast to, by those of the tensor or by greater numbers."""
+    x: Value = call["self"]
+    same = {dim: dim for dim in range(x.ndim)}
+    span = span_of(written.labels, dict(zip(range(written.ndim - 1, -1, -1), reversed(block), strict=False)))
+    places = frozenset(dim for dim in block if dim >= x.ndim)
+    own = span_of(Labels(x.labels.shape, call.atoms.stiffen(x.labels.layers, frozenset(chosen))), same)
+    met = call.atoms.meet(own, Span(call.atoms.stiffen(span.layers, places), span.real - places))
+    return settle(met, same, tuple(call.result.shape))
+
+
+def _chosen(indices: list[Value | None]) -> tuple[list[int], int]:
+    """The dimensions that the indices choose places in, and how many dimensions these places have."""
+    chosen: list[int] = []
+    dim = places = 0
+    for index in indices:
+        width = 1
+        if index is not None:
+            if chosen and chosen[-1] != dim - 1:
+                raise NotImplementedError("indices of dimensions that are apart")
+            mask = index.tensor.dtype in (torch.bool, torch.uint8)
+            width = index.ndim if mask else 1
+            chosen.extend(range(dim, dim + width))
+            places = max(places, 1 if mask else index.ndim)
+        dim += width
+    return chosen, places
+
+
+RULES: dict[str, Rule] = {
+    "copy": POINTWISE,
+    "index_put": Rule(_index_put),
+    "slice_scatter": Rule(_slice_scatter),
+    "select_scatter": Rule(_select_scatter),
+}
