@@ -61,7 +61,13 @@ class Adaptation:
         if self._is_given_sizes(path):
             self.waiting.append(path)
             return False
-        return self._graft(path)
+        return self.graft(path)
+
+    def caller(self, path: str) -> str:
+        """The innermost module around ``path``, or there, that is called."""
+        while path and path not in self.calls:
+            path = path.rpartition(".")[0]
+        return path
 
     def _is_left_out(self, path: str) -> bool:
         """Whether the pruned graph has nothing of what the module gave: its residual branch is gone."""
@@ -121,7 +127,7 @@ class Adaptation:
         """Graft what waited for its callers to give it other sizes; whether there was any."""
         inner = [other for other in self.waiting if not path or other.startswith(f"{path}.")]
         self.waiting = [other for other in self.waiting if other not in inner]
-        done = [not self._follows(other) and self._graft(other) for other in inner]
+        done = [not self._follows(other) and self.graft(other) for other in inner]
         return any(done)
 
     def _is_given_sizes(self, path: str) -> bool:
@@ -129,7 +135,8 @@ class Adaptation:
         leaves = self.calls[path].entering.leaves
         return any(isinstance(leaf, int) and not isinstance(leaf, bool) and leaf > 1 for leaf in leaves)
 
-    def _graft(self, path: str) -> bool:
+    def graft(self, path: str) -> bool:
+        """Whether the module at ``path`` now runs its piece of the graph, and follows with it."""
         part = self.module.get_submodule(path)
         new = graft(self.module, self.calls[path], self.graph)
         if new is None:

@@ -20,6 +20,7 @@ from deployprune.graph.capture import Captured
 from deployprune.graph.copying import copy_module
 from deployprune.graph.proof import load_state, random_state
 from deployprune.graph.reading import reading
+from deployprune.graph.training_run import trains
 
 __all__ = ["Border", "Call", "Calls", "Value", "find_calls"]
 
@@ -65,10 +66,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The first calls of all modules that compute something, callees first; ``read`` are the attributes each reads."""
+    """The first calls of all modules that compute something, callees first; ``read`` are the attributes each reads.
+
+    ``trains`` says whether the dense module runs in the mode of training on the example inputs alone.
+    """
 
     first: Mapping[str, Call] = field(default_factory=dict)
     read: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    trains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ def find_calls(module: nn.Module, captured: Captured) -> Calls:
         sketches.run(*captured.inputs)
         with reading(own) as read:
             seen = _watch(own, captured.inputs)
+        trainable = trains(own, captured)
     inside = _nodes_inside(captured.module.graph)
     order = {node: index for index, node in enumerate(captured.module.graph.nodes)}
     first = {
@@ -98,7 +104,7 @@ def find_calls(module: nn.Module, captured: Captured) -> Calls:
         for path, (entering, leaving) in seen.items()
         if path in inside
     }
-    return Calls(first, {path: frozenset(names) for path, names in read.items()})
+    return Calls(first, {path: frozenset(names) for path, names in read.items()}, trainable)
 
 
 class _Sketcher(fx.Interpreter):

@@ -21,9 +21,11 @@ from deployprune.graph.copying import copy_module
 from deployprune.graph.grafting import graft
 from deployprune.graph.origin import first_line
 from deployprune.graph.proof import difference, load_state, random_state
+from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.removal import Removal, kept_parameters
 from deployprune.graph.shrink import Attributes, patch, shrink
 from deployprune.graph.sizes import find_options
+from deployprune.graph.training_run import doubled, trains
 
 __all__ = ["Fit", "fit_module", "refit"]
 
@@ -48,7 +50,10 @@ class Fit:
 
 
 def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule, calls: Calls) -> Fit:
-    """Shrink ``module`` and make it follow ``pruned``; it is tried on parameters drawn at random, and keeps its own."""
+    """Shrink ``module`` and make it follow ``pruned``; it is tried on parameters drawn at random, and keeps its own.
+
+    What trained before must also train: in place of code that only training runs, and that cannot follow, a graft runs.
+    """
     if "" not in calls.first:
         return Fit(None)
     small, stock = shrink(module, removal, pruned)
@@ -60,6 +65,8 @@ def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule, call
         values = _run(graph, removal.graph.captured.inputs)
         adaptation = Adaptation(drawn, graph, calls.first, find_options(module, removal, calls), values)
         if not adaptation.fit("") or not _agree(drawn, graph, removal.graph.captured):
+            return Fit(None)
+        if calls.trains and not _make_train(adaptation, removal.graph):
             return Fit(None)
     attributes = {**stock, **adaptation.changed}
     return Fit(refit(small, attributes, adaptation.grafted, pruned, calls), attributes, tuple(adaptation.grafted))
@@ -73,6 +80,19 @@ def refit(
     for path in grafted:
         graft(small, calls.first[path], pruned)
     return small
+
+
+def _make_train(adaptation: Adaptation, graph: LabelledGraph) -> bool:
+    """Whether the module trains, if need be with the code that reads what only training does left out by a graft."""
+    captured = graph.captured
+    read = {str(node.target) for node in captured.module.graph.nodes if node.op == "get_attr"}
+    owners = {name.rpartition(".")[0] for name, _ in captured.module.named_parameters() if name not in read}
+    for path in (None, *sorted({adaptation.caller(owner) for owner in owners}, reverse=True)):
+        if path is not None and not adaptation.graft(path):
+            return False
+        if trains(copy_module(adaptation.module), captured):
+            return True
+    return False
 
 
 def _run(pruned: fx.GraphModule, inputs: tuple[Any, ...]) -> dict[str, Any]:
@@ -101,9 +121,7 @@ class _Keeper(fx.Interpreter):
 
 def _agree(module: nn.Module, graph: fx.GraphModule, captured: Captured) -> bool:
     """Whether both give the same, with two examples where the batch size is free."""
-    inputs = captured.inputs
-    if captured.dynamic_batch:
-        inputs = tuple(torch.cat([x, x]) if isinstance(x, torch.Tensor) and x.ndim else x for x in inputs)
+    inputs = doubled(captured)
     try:
         outputs = flatten_outputs(module(*inputs))
     except Exception:  # the user's forward, with sizes that do not fit

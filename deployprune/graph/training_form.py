@@ -12,10 +12,11 @@ from torch import fx
 from deployprune.graph.rules import operation_name
 from deployprune.graph.rules.base import argument_names
 
-__all__ = ["Dropout", "Program", "find_dropouts", "make_trainable"]
+__all__ = ["Dropout", "Program", "find_dropouts", "is_view", "make_trainable"]
 
 aten = torch.ops.aten
 _DROPOUTS = {aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default}
+_DROPPING = ("dropout", "feature_dropout", "alpha_dropout", "lstm", "gru", "rnn_tanh", "rnn_relu")
 
 # The operation and the share that it drops.
 Dropout = tuple[Any, float]
@@ -63,7 +64,8 @@ def make_trainable(
     return result
 
 
-def _is_view(node: fx.Node) -> bool:
+def is_view(node: fx.Node) -> bool:
+    """Whether a call's result may share memory with its first operand."""
     schema = getattr(node.target, "_schema", None)
     return schema is not None and any(r.alias_info and not r.alias_info.is_write for r in schema.returns)
 
@@ -93,9 +95,9 @@ def _owns_memory(target: fx.Node, writer: fx.Node, order: dict[fx.Node, int]) ->
     """Whether nothing else that is read later shares the memory of ``target``."""
     if target.op in ("placeholder", "get_attr"):
         return False
-    if any(_is_view(user) and user is not writer and user.users for user in target.users):
+    if any(is_view(user) and user is not writer and user.users for user in target.users):
         return False
-    while _is_view(target):
+    while is_view(target):
         base = target.args[0]
         if not isinstance(base, fx.Node) or len(base.users) > 1 or base.op in ("placeholder", "get_attr"):
             return False
@@ -130,8 +132,8 @@ def _restore_dropout(graph: fx.Graph, dropouts: Mapping[str, Dropout]) -> None:
 
 
 def _follow_training(graph: fx.Graph) -> None:
-    """Let batch norm and dropout read the module's own ``training`` flag."""
-    flags = {"batch_norm": "training", "dropout": "train", "feature_dropout": "train", "alpha_dropout": "train"}
+    """Let batch norm, dropout and recurrent layers, which drop between them, read the module's ``training`` flag."""
+    flags = {"batch_norm": "training", **dict.fromkeys(_DROPPING, "train")}
     found = [
         node
         for node in graph.nodes

@@ -122,6 +122,18 @@ class Flat(nn.Module):
         return self.head(self.norm(self.embed(x).flatten(2).mean(2).view(-1, 2, 6).sum(1)))
 
 
+class Sequence(Flat):
+    """Recurrent layers with dropout between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(12, 6, num_layers=2, dropout=0.5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.cell(self.embed(x).flatten(2).transpose(1, 2))
+        return self.head(self.norm(y.mean(1)).view(-1, 2, 3).sum(1).repeat(1, 2))
+
+
 PRODUCTS: dict[str, tuple[Callable[[], nn.Module], str, tuple[str, ...]]] = {
     "pad": (PaddedShortcuts, "grafted", ("blocks.0.shortcut", "blocks.1.shortcut")),
     "stock": (lambda: ViT("stock"), "grafted", ("blocks.0.attention", "blocks.1.attention")),
@@ -199,6 +211,17 @@ def test_a_graft_follows_the_mode_of_training(products: Any) -> None:
     module.train()
     assert not torch.equal(module(x), module(x))  # dropout
     assert not torch.equal(module.mixers[0].norm.running_mean, before)
+
+
+def test_the_graph_drops_between_recurrent_layers_where_it_trains() -> None:
+    torch.manual_seed(0)
+    analysis = analyze(Sequence().eval(), IMAGE)
+    pruned = analysis.prune(random_plan(analysis, 0), trials=1)
+    module, x = pruned.module, torch.randn(4, 3, 16, 16)
+    assert pruned.proof.product == "graph"
+    assert torch.equal(module(x), module(x))
+    module.train()
+    assert not torch.equal(module(x), module(x))
 
 
 def test_a_graft_can_be_pickled_where_its_class_can(products: Any) -> None:
