@@ -42,20 +42,25 @@ def choose_variants(groups: Sequence[ChannelGroup], count: int, seed: int) -> li
 
 
 def choose_probes(groups: Sequence[ChannelGroup], count: int, seed: int) -> list[dict[str, int]]:
-    """``count`` width assignments by which the groups can be told apart: from the first few of them already.
+    """``count`` width assignments by which the groups can be told apart: from the first two of them already.
 
-    Groups of equal size take different widths in turn, so that a size in a file says which group it follows.
+    No two groups with the same legal widths take the same pair of them in the first two probes, nor in the next two
+    (as long as there are pairs), so that two sizes in a file say which group they follow.
     """
     rng = np.random.default_rng(seed)
-    probes: list[dict[str, int]] = [{} for _ in range(count)]
-    for size in dict.fromkeys(group.size for group in groups):
-        alike = [group for group in groups if group.size == size]
-        for probe in probes:
-            orders = np.resize(rng.permutation(size), len(alike))
-            for group, order in zip(alike, orders.tolist(), strict=True):
-                legal = range(-(-group.minimum // group.step) * group.step, group.size + 1, group.step)
-                probe[group.name] = legal[order % len(legal)] if len(legal) else group.size
-    return [{group.name: probe[group.name] for group in groups} for probe in probes]
+    probes: list[dict[str, int]] = [{} for _ in range(count + count % 2)]
+    legal = {
+        group.name: (*range(-(-group.minimum // group.step) * group.step, group.size, group.step), group.size)
+        for group in groups
+    }
+    for widths in dict.fromkeys(legal.values()):
+        alike = [group for group in groups if legal[group.name] == widths]
+        pairs = len(widths) ** 2
+        for first, second in zip(probes[::2], probes[1::2], strict=True):
+            drawn = np.resize(rng.choice(pairs, min(len(alike), pairs), replace=False), len(alike))
+            for group, pair in zip(alike, drawn.tolist(), strict=True):
+                first[group.name], second[group.name] = widths[pair // len(widths)], widths[pair % len(widths)]
+    return [{group.name: probe[group.name] for group in groups} for probe in probes[:count]]
 
 
 def _shares(groups: int, rows: int, rng: np.random.Generator) -> np.ndarray:

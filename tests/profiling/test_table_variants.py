@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import group
 
-from deployprune.profiling.table import choose_variants
+from deployprune.profiling.table import choose_probes, choose_variants
 from deployprune.records import ChannelGroup
 
 GROUPS = st.builds(
@@ -63,3 +63,25 @@ def test_a_group_of_heads_is_drawn_head_by_head() -> None:
 
 def test_stops_where_a_group_has_no_more_widths() -> None:
     assert choose_variants([group("only", 2, minimum=2)], 10, 0) == [{"only": 2}]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(GROUPS, min_size=1, max_size=8), st.integers(1, 7), st.integers(0, 5))
+def test_every_probe_is_legal(shapes: list[tuple[int, int, int]], count: int, seed: int) -> None:
+    groups = [group(f"g{i}", size, minimum, step) for i, (size, minimum, step) in enumerate(shapes)]
+    probes = choose_probes(groups, count, seed)
+    assert len(probes) == count
+    for widths in probes:
+        assert list(widths) == [g.name for g in groups]
+        assert all(g.minimum <= widths[g.name] <= g.size for g in groups)
+        assert all(widths[g.name] == g.size or widths[g.name] % g.step == 0 for g in groups)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 40), st.integers(1, 60), st.integers(0, 5))
+def test_two_probes_tell_groups_of_one_size_apart(size: int, count: int, seed: int) -> None:
+    """DenseNet has more groups of 32 channels than there are widths of 32 channels."""
+    groups = [group(f"g{i}", size) for i in range(min(count, size**2))]
+    probes = choose_probes(groups, 4, seed)
+    for first, second in (probes[:2], probes[2:]):
+        assert len({(first[g.name], second[g.name]) for g in groups}) == len(groups)
