@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deployprune.profiling.matching import MatchedNode
-from deployprune.profiling.terms import CONSTANT, Condition, Term
+from deployprune.profiling.terms import CONSTANT, Condition, Factor, Stairs, Term, Tiles
 from deployprune.records import DimForm, LayerCost
 
-__all__ = ["NodeShape", "layer_terms", "node_laws", "node_shape", "weight_terms"]
+__all__ = ["NodeShape", "layer_terms", "node_laws", "node_shape", "step_laws", "weight_terms"]
 
 _ALIGNMENT = 4  # channels below which blocked layouts are left (ONNX Runtime's MLAS), whatever the block
 
@@ -60,7 +60,17 @@ def node_terms(shape: NodeShape, output_step: int, input_step: int) -> tuple[Ter
 
 
 def node_laws(shape: NodeShape, step: int) -> list[tuple[Term, ...]]:
-    """What is tried for a node, simplest first: smooth; padded outputs; padded inputs too; cliffs off an alignment.
+    """What is tried for a node, simplest first: all of :func:`step_laws`, then the rest that no step explains.
+
+    Packed layouts keep 16, 8, 4 or 1 channels together, whatever divides their number (ncnn): every one of them that
+    is missed makes the work dearer. Kernels of matrices work in tiles, and what is left of the outputs in smaller ones.
+    """
+    laws = step_laws(shape, step)
+    return laws if step == 1 else [*laws, _packed(shape, step), _tiled(shape, step)]
+
+
+def step_laws(shape: NodeShape, step: int) -> list[tuple[Term, ...]]:
+    """Laws with one step: smooth; padded outputs; padded inputs too; cliffs off an alignment.
 
     Behind a cliff either all rates are others (another kernel), or each side that is off costs something more.
     """
@@ -94,6 +104,25 @@ def _charged(terms: tuple[Term, ...], shape: NodeShape, alignment: int) -> tuple
     return (*terms, *(replace(term, when=condition) for condition in conditions for term in terms))
 
 
+def _packed(shape: NodeShape, step: int) -> tuple[Term, ...]:
+    """Smooth, and the work once more for each halving of the step that does not divide the channels written."""
+    terms = node_terms(shape, 1, 1)
+    sides = shape.outer or shape.inner
+    alignments = [step >> power for power in range(step.bit_length() - 1)]
+    missed = [Condition(forms=sides, alignment=alignment, off=True) for alignment in alignments]
+    return (*terms, *(replace(term, when=condition) for condition in missed for term in terms[1:2]))
+
+
+def _tiled(shape: NodeShape, step: int) -> tuple[Term, ...]:
+    """The work in tiles of ``step`` outputs, and in tiles of half as many for what is left, down to single ones."""
+    steps = [step >> power for power in range(step.bit_length())]
+    tiles = [
+        (*(Tiles(form=form, step=each, within=within) for form in shape.written), *_steps(shape.summed, 1))
+        for each, within in zip(steps, (None, *steps), strict=False)
+    ]
+    return (CONSTANT, *_products((*tiles, _steps(shape.read, 1), _steps(shape.written, 1))))
+
+
 def layer_terms(layer: LayerCost, step: int, *, contracting: bool) -> tuple[Term, ...]:
     """One operation of the analysis by its work (MACs) when ``contracting``, or else by the elements it writes."""
     shape = (*layer.output, *layer.reduced) if contracting else layer.output
@@ -105,16 +134,16 @@ def weight_terms(layer: LayerCost) -> tuple[Term, ...]:
     return _products((_steps(layer.inputs[1], 1),)) if layer.contracts and len(layer.inputs) > 1 else ()
 
 
-def _steps(shape: Sequence[DimForm], step: int) -> tuple[tuple[DimForm, int], ...]:
-    return tuple((form, step) for form in shape)
+def _steps(shape: Sequence[DimForm], step: int) -> tuple[Factor, ...]:
+    return tuple(Stairs(form=form, step=step) for form in shape)
 
 
-def _products(shapes: Sequence[Sequence[tuple[DimForm, int]]]) -> tuple[Term, ...]:
+def _products(shapes: Sequence[Sequence[Factor]]) -> tuple[Term, ...]:
     """A term a shape, with what no width changes in the coefficient; shapes that nothing changes are left out."""
     terms = []
     for shape in shapes:
-        scale = math.prod(form.constant for form, _ in shape if not form.groups)
-        factors = tuple((form, step) for form, step in shape if form.groups)
+        scale = math.prod(factor.form.constant for factor in shape if not factor.form.groups)
+        factors = tuple(factor for factor in shape if factor.form.groups)
         if factors and scale:
             terms.append(Term(coefficient=float(scale), factors=factors))
     return tuple(dict.fromkeys(terms))

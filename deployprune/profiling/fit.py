@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.errors import UsageError
-from deployprune.profiling.features import node_laws, node_shape, weight_terms
+from deployprune.profiling.features import node_laws, node_shape, step_laws, weight_terms
 from deployprune.profiling.matching import Matching, match_nodes
 from deployprune.profiling.nodes import FittedNode, Samples, fit_node, law_error
 from deployprune.profiling.pooled import fit_layers, layers_error
@@ -92,7 +92,7 @@ def _matching_error(matching: Matching, sizes: Sizes, analysis: Analysis, step: 
     for index in heavy:
         node = matching.nodes[index]
         samples = Samples(name=node.name, sizes=sizes, ms=node.ms)
-        laws = node_laws(node_shape(node, analysis.layers), step)
+        laws = step_laws(node_shape(node, analysis.layers), step)
         errors.append(np.resize([law_error(samples, law) for law in laws], _LAWS))
     return float((weights[heavy] @ np.array(errors)).min(initial=np.inf) / weights[heavy].sum()) if errors else 0.0
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deployprune.profiling.fit import FittedLatency
 from deployprune.profiling.nodes import FittedNode
-from deployprune.profiling.terms import Condition, Term
+from deployprune.profiling.terms import Condition, Stairs, Term
 from deployprune.records import DimForm
 
 __all__ = ["anchor_latency"]
@@ -76,7 +76,7 @@ def _slope(model: FittedLatency, centre: dict[str, int], name: str) -> float:
 
 def _tilt(name: str, ms_per_unit: float) -> FittedNode:
     width = DimForm(constant=0, terms=((1.0, (name,)),))
-    return FittedNode(name=f"tilt:{name}", terms=(Term(coefficient=ms_per_unit, factors=((width, 1),)),))
+    return FittedNode(name=f"tilt:{name}", terms=(Term(coefficient=ms_per_unit, factors=(Stairs(form=width),)),))
 
 
 def _cliff(name: str, ms: float, channel_step: int) -> FittedNode:

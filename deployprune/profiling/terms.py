@@ -1,16 +1,19 @@
-"""What costs are sums of: products of dimensions, as staircases, on or off an alignment."""
+"""What costs are sums of: products of dimensions, as staircases or in tiles, on or off an alignment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.records import DimForm
 
-__all__ = ["CONSTANT", "Condition", "Sizes", "Term"]
+__all__ = ["CONSTANT", "Condition", "Factor", "Sizes", "Stairs", "Term", "Tiles"]
+
+Size = TypeVar("Size", int, NDArray[np.int64])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +30,43 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """``coefficient * product(factors)``, each factor rounded up to its step in channels: a staircase.
+class Stairs:
+    """A dimension rounded up to ``step`` channels: a staircase."""
 
-    Nothing where the condition ``when`` does not hold: a cliff.
+    form: DimForm
+    step: int = 1
+
+    def cover(self, size: Size) -> Size:
+        """The channels that count where the dimension is ``size``."""
+        return -(-size // self.step) * self.step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiles:
+    """The part of a dimension that tiles of ``step`` channels cover, after larger ones (``within``) took what they can.
+
+    Kernels that work in tiles of 16, 8, 4, 2 and 1 channels cover 30 channels with one of each but the last.
     """
 
+    form: DimForm
+    step: int
+    within: int | None = None
+
+    def cover(self, size: Size) -> Size:
+        """The channels in these tiles where the dimension is ``size``."""
+        left = size if self.within is None else size % self.within
+        return left // self.step * self.step
+
+
+Factor = Stairs | Tiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """``coefficient * product(factors)``; nothing where the condition ``when`` does not hold: a cliff."""
+
     coefficient: float = 1.0
-    factors: tuple[tuple[DimForm, int], ...] = ()
+    factors: tuple[Factor, ...] = ()
     when: Condition | None = None
 
     def value(self, widths: dict[str, int]) -> float:
@@ -42,8 +74,8 @@ class Term:
         if self.when is not None and not self.when.holds(widths):
             return 0.0
         total = self.coefficient
-        for form, step in self.factors:
-            total *= -(-form.size(widths) // step) * step
+        for factor in self.factors:
+            total *= factor.cover(factor.form.size(widths))
         return total
 
     def scaled(self, factor: float) -> Term:
@@ -54,7 +86,7 @@ class Term:
     def forms(self) -> tuple[DimForm, ...]:
         """The dimensions that the term depends on."""
         watched = self.when.forms if self.when is not None else ()
-        return (*(form for form, _ in self.factors), *watched)
+        return (*(factor.form for factor in self.factors), *watched)
 
 
 CONSTANT = Term()
@@ -85,7 +117,7 @@ class Sizes:
         columns = []
         for term in terms:
             column = np.full(len(self.widths), term.coefficient)
-            for form, step in term.factors:
-                column *= -(-self.of(form) // step) * step
+            for factor in term.factors:
+                column *= factor.cover(self.of(factor.form))
             columns.append(column if term.when is None else column * self.holds(term.when))
         return np.column_stack(columns) if columns else np.zeros((len(self.widths), 0))

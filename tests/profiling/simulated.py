@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -142,16 +142,17 @@ class Runtime:
     def _node(self, layer: LayerCost, widths: dict[str, int], rng: np.random.Generator) -> NodeTime:
         inputs = [tuple(form.size(widths) for form in shape) for shape in layer.inputs]
         output = tuple(form.size(widths) for form in layer.output)
-        forms = [form for form in (*layer.output, *layer.reduced) if form.groups]
-        off = any(form.size(widths) % 4 for form in forms)
-        work = math.prod(self._padded(form, widths) for form in (*layer.output, *layer.reduced))
-        moved = math.prod(self._padded(form, widths) for form in layer.output)
-        ms = 0.004 + (2e-8 * work if layer.contracts else 0.0) * (self.cliff if off else 1.0) + 2e-7 * moved
         name, kind = layer.name, "Conv" if layer.op == "conv2d" else layer.op
         if self.renames and kind == "Conv":
-            name, kind = (f"node_{name}", "FusedConv") if off else (f"{name}_out_nchwc", "Conv")
-        ms *= rng.normal(1.0, self.noise)
+            name, kind = (f"node_{name}", "FusedConv") if _off(layer, widths) else (f"{name}_out_nchwc", "Conv")
+        ms = self._ms(layer, widths) * rng.normal(1.0, self.noise)
         return NodeTime(name=name, kind=kind, ms=ms, inputs=tuple(inputs), outputs=(output,))
+
+    def _ms(self, layer: LayerCost, widths: dict[str, int]) -> float:
+        work = math.prod(self._padded(form, widths) for form in (*layer.output, *layer.reduced))
+        moved = math.prod(self._padded(form, widths) for form in layer.output)
+        cliff = self.cliff if _off(layer, widths) else 1.0
+        return 0.004 + (2e-8 * work if layer.contracts else 0.0) * cliff + 2e-7 * moved
 
     def _padded(self, form: DimForm, widths: dict[str, int]) -> int:
         size = form.size(widths)
@@ -170,16 +171,36 @@ class Runtime:
             seconds=0.0,
         )
 
-    def unseen(self, net: Analysis, count: int = 20, seed: int = 99) -> list[VariantRun]:
-        """Variants on multiples of 4 channels, 30 to 100 % of every group, without noise."""
+    def unseen(self, net: Analysis, count: int = 20, seed: int = 99, step: int = 4) -> list[VariantRun]:
+        """Variants on multiples of ``step`` channels, 30 to 100 % of every group, without noise."""
         rng = np.random.default_rng(seed)
-        exact = Runtime(step=self.step, cliff=self.cliff, noise=0.0, renames=self.renames)
+        exact = replace(self, noise=0.0)
         runs = []
         for _ in range(count):
             shares = rng.uniform(0.3, 1.0, len(net.groups)) * rng.uniform(0.7, 1.0)
             widths = {
-                g.name: max(1, round(g.size * share / 4) * 4 if g.size > 8 else round(g.size * share))
+                g.name: max(1, round(g.size * share / step) * step if g.size > 8 else round(g.size * share))
                 for g, share in zip(net.groups, shares, strict=True)
             }
             runs.append(exact.run(net, widths, rng))
         return runs
+
+
+@dataclass(frozen=True)
+class PackedRuntime(Runtime):
+    """A runtime that keeps 16, 8, 4 or 1 channels together and multiplies matrices in tiles of 16, 8, 4, 2 or 1."""
+
+    def _ms(self, layer: LayerCost, widths: dict[str, int]) -> float:
+        outputs = layer.output[1].size(widths)
+        area = math.prod(form.size(widths) for form in layer.output[2:])
+        depth = math.prod(form.size(widths) for form in layer.reduced)
+        if layer.op == "conv2d" and not layer.reduced[0].groups and layer.output[1].groups:
+            slower = next(rate for pack, rate in ((16, 1.0), (8, 1.4), (4, 2.1), (1, 7.8)) if outputs % pack == 0)
+            return 0.001 + 2e-8 * area * depth * outputs * slower
+        tiles = outputs // 16, outputs // 8 % 2, outputs // 4 % 2, outputs // 2 % 2, outputs % 2
+        rates = 52.0, 52.0, 24.0, 17.0, 24.0
+        return 0.001 + 4e-9 * area * depth * sum(count * rate for count, rate in zip(tiles, rates, strict=True))
+
+
+def _off(layer: LayerCost, widths: dict[str, int]) -> bool:
+    return any(form.size(widths) % 4 for form in (*layer.output, *layer.reduced) if form.groups)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from simulated import Runtime, attention_net, concat_net, plain_net
+from simulated import PackedRuntime, Runtime, attention_net, concat_net, plain_net
 
 from deployprune.errors import UsageError
 from deployprune.profiling.fit import fit_latency, learn_channel_step, prediction_error
-from deployprune.records import Analysis, LatencyTable
+from deployprune.profiling.nodes import Samples, law_error
+from deployprune.profiling.terms import CONSTANT, Sizes, Stairs, Term
+from deployprune.records import Analysis, DimForm, LatencyTable
 
 NETS = {"plain": plain_net(), "concat": concat_net(), "attention": attention_net()}
 
@@ -30,6 +32,23 @@ def test_predicts_unseen_variants(net: Analysis, step: int) -> None:
 @pytest.mark.parametrize("net", [plain_net(), concat_net()], ids=["plain", "concat"])
 def test_learns_the_step(net: Analysis, step: int) -> None:
     assert learn_channel_step(Runtime(step=step).table(net), net) == step
+
+
+@pytest.mark.parametrize("step", [1, 8])
+def test_predicts_a_runtime_that_packs_channels_and_works_in_tiles(step: int) -> None:
+    net, runtime = plain_net(), PackedRuntime(step=16, noise=0.01)
+    model = fit_latency(runtime.table(net, runs=40), net)
+    unseen = runtime.unseen(net, step=step)
+    assert prediction_error(model, unseen) < 0.02
+    assert max(prediction_error(model, [run]) for run in unseen) < 0.06
+
+
+def test_runs_that_a_law_misses_altogether_say_little_of_it() -> None:
+    sizes = Sizes([{"a": width} for width in range(8, 48)])
+    law = (CONSTANT, Term(factors=(Stairs(form=DimForm(constant=0, terms=((1.0, ("a",)),))),)))
+    ms = sizes.design(law).sum(axis=1)
+    ms[3] *= 60.0  # one width has a kernel of its own
+    assert law_error(Samples(name="stem", sizes=sizes, ms=ms), law) == pytest.approx(0.25 / 40, rel=0.1)
 
 
 def test_follows_nodes_that_change_their_names_off_the_alignment() -> None:
