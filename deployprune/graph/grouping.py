@@ -10,7 +10,8 @@ import numpy as np
 
 from deployprune.graph.atoms import Atoms
 from deployprune.graph.branches import find_branches, inner_groups
-from deployprune.graph.forms import Forms, layer_costs
+from deployprune.graph.costs import layer_costs
+from deployprune.graph.forms import Forms
 from deployprune.graph.labels import KEEP, Labels
 from deployprune.graph.propagate import LabelledGraph, Opaque
 from deployprune.graph.signatures import signatures

@@ -96,9 +96,9 @@ class LayerCost:
     """One operation of the dense graph with its dimensions as forms: what MACs and latency are computed from.
 
     ``inputs`` and ``output`` are the shapes (batch 1) of its tensor operands, weights included, and of its result.
-    ``macs_per_output`` forms multiply: MACs = product(output dims) * product(reduced dims) for convolution and linear
-    layers, 0 for everything else (``reduced`` is empty and ``contracts`` is false). ``sources`` are the operations that
-    it takes results of.
+    What multiplies and adds sums over the ``reduced`` dimensions: MACs = product(output dims) * product(reduced dims);
+    everything else has none (``reduced`` is empty and ``contracts`` is false). ``sources`` are the operations that it
+    takes results of.
     """
 
     name: str

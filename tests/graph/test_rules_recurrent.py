@@ -17,6 +17,13 @@ def _last(parts: Parts, x: Tensor) -> Tensor:
     return (state[0] if isinstance(state, tuple) else state)[-1]
 
 
+def _stepped(parts: Parts, x: Tensor) -> Tensor:
+    """Cells, which torch writes out in simpler operations."""
+    first = parts["cell"](x[:, 0])
+    second = parts["cell"](x[:, 1], first)
+    return second[0] if isinstance(second, tuple) else second
+
+
 def _made(kind: type[nn.Module], **options: object) -> dict[str, nn.Module]:
     return {"cell": kind(8, 6, batch_first=True, **options)}
 
@@ -32,7 +39,13 @@ CASES = {
     "lstm of two layers": Case(_whole, lambda: _made(nn.LSTM, num_layers=2), tokens=True),
     "lstm in both directions": Case(_whole, lambda: _made(nn.LSTM, bidirectional=True), tokens=True),
     "lstm without bias": Case(_whole, lambda: _made(nn.LSTM, bias=False), tokens=True),
-    "lstm with a projection": Case(_whole, lambda: _made(nn.LSTM, proj_size=4), tokens=True, share=0.0),
+    "lstm with a projection": Case(_whole, lambda: _made(nn.LSTM, proj_size=4), tokens=True, share=0.5),
+    "lstm with a projection, in both directions": Case(
+        _whole, lambda: _made(nn.LSTM, proj_size=4, num_layers=2, bidirectional=True), tokens=True, share=0.5
+    ),
+    "lstm with a projection, last state": Case(_last, lambda: _made(nn.LSTM, proj_size=4), tokens=True, share=0.5),
+    "lstm cell": Case(_stepped, lambda: {"cell": nn.LSTMCell(8, 6)}, tokens=True),
+    "gru cell": Case(_stepped, lambda: {"cell": nn.GRUCell(8, 6)}, tokens=True),
     "lstm with a residual": Case(
         _both_ways, lambda: {**_made(nn.LSTM, bidirectional=True), "up": nn.Linear(12, 8)}, tokens=True
     ),

@@ -15,7 +15,7 @@ from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, named, plac
 from deployprune.graph.rules.masking import zeroed
 from deployprune.graph.rules.pointwise import meet_all
 
-__all__ = ["RULES", "contract", "convolve"]
+__all__ = ["RULES", "contract", "convolve", "product", "subscripts"]
 
 
 def contract(call: Call, left: Labels, right: Labels, names: tuple[str, str, str], shape: Sequence[int]) -> Labels:
@@ -86,7 +86,7 @@ def _bilinear(call: Call) -> Labels:
 
 def _einsum(call: Call) -> Labels:
     tensors: list[Value] = call["tensors"]
-    names, output = _subscripts(call["equation"].replace(" ", ""), [value.ndim for value in tensors])
+    names, output = subscripts(call["equation"], [value.ndim for value in tensors])
     if any(len(set(name)) < len(name) for name in names):
         raise NotImplementedError("a diagonal")
     labels, current = tensors[0].labels, names[0]
@@ -103,9 +103,9 @@ def _einsum(call: Call) -> Labels:
     return settle(total, {letters[c]: i for i, c in enumerate(output)}, call.result.shape)
 
 
-def _subscripts(equation: str, ndims: Sequence[int]) -> tuple[list[str], str]:
+def subscripts(equation: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     """The letters of an equation's operands and of its result, the dimensions of an ellipsis named by digits."""
-    inputs, arrow, output = equation.partition("->")
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
     names = inputs.split(",")
     batch = [ndim - len(name.replace("...", "")) for name, ndim in zip(names, ndims, strict=True)]
     spelled = [name.replace("...", _ellipsis(count)) for name, count in zip(names, batch, strict=True)]

@@ -217,7 +217,7 @@ RULES: dict[str, Rule] = {
     "repeat_interleave": Rule(_repeat_interleave),
     "unflatten": Rule(_move, resizing.resize_unflatten),
     **named(
-        "split chunk split_with_sizes tensor_split",
+        "split chunk split_with_sizes tensor_split unsafe_split unsafe_chunk unsafe_split_with_sizes",
         Rule(_move, resizing.resize_split),
     ),
     "slice": Rule(_move, resizing.renumber_slice),

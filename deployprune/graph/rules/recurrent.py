@@ -1,7 +1,8 @@
 """LSTM, GRU and plain recurrent layers: a hidden unit is one row of every gate, and one column of what reads it.
 
 Where all its weights, its biases and its first state are zero, a hidden unit stays zero in each of these kinds; so the
-masked twin zeroes its operands. All layers and directions share their states, so they lose the same units.
+masked twin zeroes its operands. All layers and directions share their states, so they lose the same units. Where an
+LSTM projects its hidden state, what it projects to is the unit.
 """
 
 from __future__ import annotations
@@ -25,32 +26,44 @@ def _recurrent(gates: int) -> Rule:
     def labels(call: Call) -> list[Labels]:
         x: Value = call["input"]
         states: list[Value] = call["hx"] if isinstance(call["hx"], list) else [call["hx"]]
-        if x.ndim != 3 or len({state.labels.shape for state in states}) > 1:
-            raise NotImplementedError("no batch, or a projection of the hidden state")
+        if x.ndim != 3:
+            raise NotImplementedError("no batch")
         parameters = iter(call["params"])
         current = Labels(x.labels.shape, call.atoms.stiffen(x.labels.layers, frozenset({0, 1})))
         for _ in range(call["num_layers"]):
             ways = [_cell(call, current, states, parameters, gates) for _ in range(1 + call["bidirectional"])]
-            current = concatenate(call, ways, 2, (*x.labels.shape[:2], len(ways) * ways[0].shape[2]))
-        finals = [Labels(state.labels.shape, ways[0].layers) for state in states]
-        return [current, *finals]
+            outs = [way[0] for way in ways]
+            current = concatenate(call, outs, 2, (*x.labels.shape[:2], len(outs) * outs[0].shape[2]))
+        return [current, *(Labels(s.labels.shape, own.layers) for s, own in zip(states, ways[0], strict=False))]
 
     return Rule(labels, None, zeroed)
 
 
-def _cell(call: Call, x: Labels, states: Sequence[Value], parameters: Iterator[Value], gates: int) -> Labels:
-    """What comes out of one cell, over the sequence."""
+def _cell(
+    call: Call, x: Labels, states: Sequence[Value], parameters: Iterator[Value], gates: int
+) -> tuple[Labels, Labels]:
+    """What comes out of one cell and what it remembers, over the sequence."""
     inner, outer = (_first_gate(call, next(parameters), gates) for _ in range(2))
-    shape = (*x.shape[:2], outer.shape[0])
-    out = contract(call, x, inner, ("bnI", "OI", "bnO"), shape)
-    again = contract(call, out, outer, ("bnI", "OI", "bnO"), shape)
-    span = call.atoms.meet(span_of(out, _SAME), span_of(again, _SAME))
+    shape, hidden = (*x.shape[:2], outer.shape[0]), (*x.shape[:2], outer.shape[1])
+    cell = span_of(contract(call, x, inner, ("bnI", "OI", "bnO"), shape), _SAME)
     for vector in [_first_gate(call, next(parameters), gates) for _ in range(2 * call["has_biases"])]:
-        span = call.atoms.meet(span, span_of(vector, {0: 2}))
-    for state in states:
-        kin = call.atoms.stiffen(state.labels.layers, frozenset({0, 1}))
-        span = call.atoms.meet(span, Span(kin, frozenset({2})))
-    return settle(span, _SAME, shape)
+        cell = call.atoms.meet(cell, span_of(vector, {0: 2}))
+    for state in states[1:]:
+        cell = call.atoms.meet(cell, _unit_span(call, state))
+    out = settle(cell, _SAME, shape)
+    if hidden != shape:
+        # torch knows a projection by its width, which is another than the cell's: the wider one must not shrink to it.
+        call.atoms.freeze_labels(out)
+        out = contract(call, out, next(parameters).labels, ("bnI", "OI", "bnO"), hidden)
+    again = contract(call, out, outer, ("bnI", "OI", "bnO"), shape)
+    cell = call.atoms.meet(cell, span_of(again, _SAME))
+    back = span_of(out, _SAME) if hidden != shape else cell
+    return settle(call.atoms.meet(back, _unit_span(call, states[0])), _SAME, hidden), settle(cell, _SAME, shape)
+
+
+def _unit_span(call: Call, state: Value) -> Span:
+    """A state's labels along its units, which all layers, directions and examples share."""
+    return Span(call.atoms.stiffen(state.labels.layers, frozenset({0, 1})), frozenset({2}))
 
 
 def _first_gate(call: Call, value: Value, gates: int) -> Labels:
