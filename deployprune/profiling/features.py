@@ -10,7 +10,7 @@ from deployprune.profiling.matching import MatchedNode
 from deployprune.profiling.terms import CONSTANT, Condition, Factor, Stairs, Term, Tiles
 from deployprune.records import DimForm, LayerCost
 
-__all__ = ["NodeShape", "layer_terms", "node_laws", "node_shape", "step_laws", "weight_terms"]
+__all__ = ["NodeShape", "border_terms", "layer_terms", "node_laws", "node_shape", "step_laws", "weight_terms"]
 
 _ALIGNMENT = 4  # channels below which blocked layouts are left (ONNX Runtime's MLAS), whatever the block
 
@@ -127,6 +127,25 @@ def layer_terms(layer: LayerCost, step: int, *, contracting: bool) -> tuple[Term
     """One operation of the analysis by its work (MACs) when ``contracting``, or else by the elements it writes."""
     shape = (*layer.output, *layer.reduced) if contracting else layer.output
     return _products((_steps(shape, step),))
+
+
+def border_terms(layer: LayerCost, alignment: int) -> tuple[Term, ...]:
+    """The elements of the side of a contraction that is aligned, where the other is not: blocked layouts end there, and
+    what is in them has to be reordered."""
+    if not (layer.contracts and layer.inputs):
+        return ()
+    sides = (layer.inputs[0], layer.output)
+    return tuple(
+        replace(term, when=Condition(forms=other, alignment=alignment, off=True, beside=own))
+        for side, across in (sides, sides[::-1])
+        for own, other in [(_moving(side), _moving(across))]
+        if own and other
+        for term in _products((_steps(side, 1),))
+    )
+
+
+def _moving(shape: Sequence[DimForm]) -> tuple[DimForm, ...]:
+    return tuple(form for form in shape if form.groups)
 
 
 def weight_terms(layer: LayerCost) -> tuple[Term, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deployprune.profiling.features import layer_terms
+from deployprune.profiling.features import border_terms, layer_terms
 from deployprune.profiling.nodes import FittedNode, Samples
 from deployprune.profiling.regression import cross_validated_error, fit_nonnegative
 from deployprune.profiling.terms import CONSTANT, Condition, Sizes, Term
@@ -32,8 +32,9 @@ def fit_layers(layers: Sequence[LayerCost], samples: Samples, *, step: int, work
     """Nodes that share ``samples.ms`` among the layers: a rate (ms an operation) for each class of layer.
 
     With ``work`` the classes are the kinds of contraction (dense, pointwise, depthwise, ...) and all other layers by
-    the elements that they write; without it (layout reorders) only the elements written count. The first node is the
-    constant. Rates are non-negative, with rates of their own for layers off the alignment of ``step`` channels.
+    the elements that they write; without it (layout reorders) only the elements written count, and those at the border
+    between aligned and other channels once more. The first node is the constant. Rates are non-negative, with rates of
+    their own for layers off the alignment of ``step`` channels.
     """
     members = _members(layers, samples.sizes, step, work=work)
     solution = fit_nonnegative(_design(members, samples.sizes), samples.observed)
@@ -63,7 +64,12 @@ def _members(layers: Sequence[LayerCost], sizes: Sizes, step: int, *, work: bool
         off |= sizes.holds(_off(member.term, step))
     if step == 1 or min(off.sum(), (~off).sum()) < _FEWEST:
         return members
-    return [part for member in members for part in _parted(member, step)]
+    borders = [
+        _Member(layer=layer.name, kind="border", term=term)
+        for layer in (() if work else layers)
+        for term in border_terms(layer, step)
+    ]
+    return [*(part for member in members for part in _parted(member, step)), *borders]
 
 
 def _parted(member: _Member, step: int) -> tuple[_Member, _Member]:

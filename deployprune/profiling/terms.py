@@ -18,14 +18,20 @@ Size = TypeVar("Size", int, NDArray[np.int64])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Whether any of ``forms`` is no multiple of ``alignment`` channels (``off``), or all are (not ``off``)."""
+    """Whether any of ``forms`` is no multiple of ``alignment`` channels (``off``), or all are (not ``off``).
+
+    With ``beside``, only where all of these are multiples: at the border between what is aligned and what is not.
+    """
 
     forms: tuple[DimForm, ...]
     alignment: int
     off: bool
+    beside: tuple[DimForm, ...] = ()
 
     def holds(self, widths: dict[str, int]) -> bool:
         """Whether it holds at these widths."""
+        if any(form.size(widths) % self.alignment for form in self.beside):
+            return False
         return any(form.size(widths) % self.alignment for form in self.forms) == self.off
 
 
@@ -85,7 +91,7 @@ class Term:
     @property
     def forms(self) -> tuple[DimForm, ...]:
         """The dimensions that the term depends on."""
-        watched = self.when.forms if self.when is not None else ()
+        watched = (*self.when.forms, *self.when.beside) if self.when is not None else ()
         return (*(factor.form for factor in self.factors), *watched)
 
 
@@ -107,10 +113,14 @@ class Sizes:
 
     def holds(self, condition: Condition) -> NDArray[np.bool_]:
         """Where the condition holds."""
+        off = self._any_off(condition.forms, condition.alignment)
+        return (off if condition.off else ~off) & ~self._any_off(condition.beside, condition.alignment)
+
+    def _any_off(self, forms: Sequence[DimForm], alignment: int) -> NDArray[np.bool_]:
         off = np.zeros(len(self.widths), dtype=bool)
-        for form in condition.forms:
-            off |= self.of(form) % condition.alignment != 0
-        return off if condition.off else ~off
+        for form in forms:
+            off |= self.of(form) % alignment != 0
+        return off
 
     def design(self, terms: Sequence[Term]) -> NDArray[np.float64]:
         """The terms' values, rows of widths x terms."""

@@ -202,5 +202,26 @@ class PackedRuntime(Runtime):
         return 0.001 + 4e-9 * area * depth * sum(count * rate for count, rate in zip(tiles, rates, strict=True))
 
 
+@dataclass(frozen=True)
+class ReorderingRuntime(Runtime):
+    """A runtime that keeps multiples of 4 channels in blocks, and reorders them where a convolution's other side is
+    none."""
+
+    def run(self, net: Analysis, widths: dict[str, int], rng: np.random.Generator) -> VariantRun:
+        plain = super().run(net, widths, rng)
+        extra = tuple(node for layer in net.layers if layer.contracts for node in self._reorders(layer, widths))
+        total = plain.total_ms + 1.06 * sum(node.ms for node in extra)
+        return replace(plain, nodes=(*plain.nodes, *extra), total_ms=total)
+
+    def _reorders(self, layer: LayerCost, widths: dict[str, int]) -> list[NodeTime]:
+        sides = [tuple(form.size(widths) for form in shape) for shape in (layer.inputs[0], layer.output)]
+        aligned = [side[1] % 4 == 0 for side in sides]
+        if aligned[0] == aligned[1] or layer.op != "conv2d" or not layer.inputs[0][1].groups:
+            return []
+        shape = sides[0] if aligned[0] else sides[1]
+        ms = 4e-7 * math.prod(shape)
+        return [NodeTime(name=f"reorder_{layer.name}", kind="Reorder", ms=ms, inputs=(shape,), outputs=(shape,))]
+
+
 def _off(layer: LayerCost, widths: dict[str, int]) -> bool:
     return any(form.size(widths) % 4 for form in (*layer.output, *layer.reduced) if form.groups)
