@@ -20,7 +20,7 @@ from deployprune.graph.propagate import LabelledGraph, propagate
 from deployprune.graph.removal import Removal, close_removal, kept_parameters
 from deployprune.graph.shrink import Attributes, has_tensor, shrink
 from deployprune.graph.surgery import prune_graph
-from deployprune.graph.train_only import label_train_only
+from deployprune.graph.unread import label_unread
 from deployprune.records import Analysis, Proof
 
 __all__ = ["GraphAnalysis", "PrunedModel", "analyze"]
@@ -143,7 +143,7 @@ def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str]
     Raises UnsupportedModelError where the model cannot be captured, or has nothing that can be pruned.
     """
     graph = propagate(capture(module, inputs))
-    label_train_only(module, graph)
+    label_unread(module, graph)
     units = group_units(graph)
     record = describe(graph, units, ignore=ignore)
     calls = Calls() if isinstance(module, fx.GraphModule) else find_calls(module, graph.captured)

@@ -1,7 +1,7 @@
 """Sizes kept as attributes: which attribute of which module could hold a size that changed, and what it became.
 
-A whole number (or a tuple or list of them) that a forward reads, and that equals a size of a tensor made in it, may be
-that size. Nothing here is believed: :mod:`deployprune.graph.fitting` tries, and only equal outputs count.
+A whole number (or a tuple or list of them) that a forward reads, and that equals a size of a tensor in it, may be that
+size. Nothing here is believed: :mod:`deployprune.graph.fitting` tries, and only equal outputs count.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _called(path: str, calls: Calls) -> str:
 def _changes(removal: Removal) -> dict[str, dict[int, list[int]]]:
     changes: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for node in removal.graph.captured.module.graph.nodes:
-        for labels in removal.graph.results(node):
+        tensors = [labels for other in (node, *node.all_input_nodes) for labels in removal.graph.results(other)]
+        for labels in tensors:
             for size, keep in zip(labels.shape, removal.keeps(labels), strict=True):
                 new = size if keep is None else len(keep)
                 for path in _paths(node):

@@ -1,4 +1,4 @@
-"""What only training reads: it shrinks with what it meets there, or training goes without it; it never crashes."""
+"""What the captured graph does not read: it shrinks with what it meets, or training goes without; it never crashes."""
 
 from __future__ import annotations
 
@@ -91,6 +91,15 @@ class Auxiliary(nn.Module):
         return (main, self.aux(self.norm(y))) if self.training else (main,)
 
 
+class Unused(Auxiliary):
+    """Computes always what it gives out only with targets."""
+
+    def forward(self, x: Tensor, targets: Tensor | None = None) -> tuple[Tensor, ...]:
+        y = self.stem(x)
+        main, other = self.head(self.body(y).mean((2, 3))), self.aux(self.norm(y))
+        return (main,) if targets is None else (main, other)
+
+
 class NeedsTargets(Auxiliary):
     def forward(self, x: Tensor, targets: Tensor | None = None) -> tuple[Tensor, ...]:
         if self.training and targets is None:
@@ -118,8 +127,9 @@ def test_a_mask_token_shrinks_with_the_tokens(mask: Mask) -> None:
     assert again.masking.token.shape == (24,)
 
 
-def test_an_auxiliary_head_follows_what_it_reads() -> None:
-    _, pruned = pruned_of(Auxiliary())
+@pytest.mark.parametrize("kind", [Auxiliary, Unused])
+def test_an_auxiliary_head_follows_what_it_reads(kind: type[nn.Module]) -> None:
+    _, pruned = pruned_of(kind())
     check_proof(pruned)
     stem = pruned.kept["stem.0.weight"][0]
     assert pruned.proof.product == "eager"

@@ -1,14 +1,15 @@
-"""Tensors that only training reads, such as mask tokens and auxiliary heads.
+"""Tensors that the captured graph does not read, but the user's forward does.
 
-The captured graph is of the mode of evaluation and does not have them, yet they must shrink with what they are added to
-or written over. So the forward is traced once more as it trains: what a tensor's elements share an atom with in that
-trace says where they belong in the captured graph.
+Mask tokens are read only where the model trains, and of auxiliary heads nothing may be given out; yet they must shrink
+with what they are added to, written over or read from. So the forward is traced once more as it trains: what a tensor's
+elements share an atom with in that trace says where they belong in the captured graph.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,29 +23,22 @@ from deployprune.graph.propagate import LabelledGraph, propagate
 from deployprune.graph.training_form import is_view
 from deployprune.graph.training_run import apart, doubled
 
-__all__ = ["label_train_only", "unread"]
+__all__ = ["label_unread"]
 
 # For every class of atoms of the training trace, the classes of the captured graph's that it holds.
 Meanings = Mapping[int, set[int]]
 
 
-def unread(graph: LabelledGraph) -> list[str]:
-    """The names of all tensors that the model has, and its captured graph does not read."""
-    module = graph.captured.module
-    named = [*module.named_parameters(), *module.named_buffers()]
-    return [name for name, tensor in named if name not in graph.parameters and tensor.is_floating_point()]
-
-
-def label_train_only(module: nn.Module, graph: LabelledGraph) -> None:
+def label_unread(module: nn.Module, graph: LabelledGraph) -> None:
     """Label, in ``graph``, the tensors that it does not read but a training forward of ``module`` does.
 
     What such a forward does not tell about stays without labels, and so as large as it is.
     """
-    names = unread(graph)
+    names = _unread(graph)
     if not names or isinstance(module, fx.GraphModule):
         return
     trained = copy_module(module).train()
-    traced = _trace(trained, graph.captured)
+    traced = _trace(trained, graph.captured, {name.rpartition(".")[0] for name in names})
     if traced is None:
         return
     seen = propagate(traced)
@@ -55,8 +49,17 @@ def label_train_only(module: nn.Module, graph: LabelledGraph) -> None:
             graph.parameters[name] = _translated(graph, seen, labels[name], meanings)
 
 
-def _trace(module: nn.Module, captured: Captured) -> Captured | None:
-    """The calls of one forward, as they came; None where it fails, or hides where it writes to."""
+def _unread(graph: LabelledGraph) -> list[str]:
+    module = graph.captured.module
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return [name for name, tensor in named if name not in graph.parameters and tensor.is_floating_point()]
+
+
+def _trace(module: nn.Module, captured: Captured, used: Iterable[str]) -> Captured | None:
+    """The calls of one forward, as they came; None where it fails, or hides where it writes to.
+
+    What modules at the paths ``used`` compute stays in it, although nobody may read it: a sum holds nothing in place.
+    """
     leaves, spec = torch.utils._pytree.tree_flatten(doubled(captured))
     places = [index for index, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
@@ -64,8 +67,15 @@ def _trace(module: nn.Module, captured: Captured) -> Captured | None:
         given = [*leaves]
         for index, tensor in zip(places, tensors, strict=True):
             given[index] = tensor
-        return flatten_outputs(module(*torch.utils._pytree.tree_unflatten(given, spec)))
+        outputs = flatten_outputs(module(*torch.utils._pytree.tree_unflatten(given, spec)))
+        return [*outputs, *ends]
 
+    def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+        ends.extend(tensor.sum() for tensor in flatten_outputs(output) if tensor.is_floating_point())
+
+    ends: list[torch.Tensor] = []
+    for path in used:
+        module.get_submodule(path).register_forward_hook(keep)
     inputs = tuple(leaves[index].clone() for index in places)
     try:
         with torch.no_grad(), apart():
