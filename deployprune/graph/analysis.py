@@ -13,7 +13,7 @@ from deployprune.graph.branches import Branch, find_branches
 from deployprune.graph.calls import Calls, find_calls
 from deployprune.graph.capture import capture
 from deployprune.graph.fitting import fit_module, refit
-from deployprune.graph.following import unfollowed
+from deployprune.graph.following import Following, find_following
 from deployprune.graph.grouping import GroupedUnits, describe, group_units
 from deployprune.graph.proof import TOLERANCE, prove
 from deployprune.graph.propagate import LabelledGraph, propagate
@@ -147,9 +147,10 @@ def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str]
     units = group_units(graph)
     record = describe(graph, units, ignore=ignore)
     calls = Calls() if isinstance(module, fx.GraphModule) else find_calls(module, graph.captured)
-    left_out = unfollowed(module, graph, units, record.groups, calls) if calls.first else set()
-    if left_out:
-        record = describe(graph, units, ignore=ignore, left_out=left_out)
+    following = find_following(module, graph, units, record.groups, calls) if calls.first else Following()
+    if following.left_out:
+        record = describe(graph, units, ignore=ignore, left_out=following.left_out)
+    record = replace(record, product=following.product, grafted=following.grafted)
     if not record.groups:
         reasons = "; ".join(f"{item.op} at {item.location}" for item in record.frozen[:3])
         raise UnsupportedModelError(

@@ -8,6 +8,7 @@ offered, unless too little could be pruned without it; then the captured graph i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -20,7 +21,7 @@ from deployprune.graph.surgery import prune_graph
 from deployprune.graph.units import Unit
 from deployprune.records import ChannelGroup
 
-__all__ = ["unfollowed"]
+__all__ = ["Following", "find_following"]
 
 _ENOUGH = 0.9  # of what all groups could take, for giving up the rest
 _ROUNDS = 6
@@ -28,16 +29,25 @@ _NEVER = 10**9  # grafts, for what does not fit even with grafts
 _SHARES = (0.6, 0.8, 0.7)  # kept of one group and the next, so that no two shrink alike
 
 
-def unfollowed(
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The groups ``left_out`` so that the module's own code follows best, and what a trial plan then gave."""
+
+    left_out: frozenset[str] = frozenset()
+    product: str = "graph"
+    grafted: tuple[str, ...] = ()
+
+
+def find_following(
     module: nn.Module,
     graph: LabelledGraph,
     units: GroupedUnits,
     groups: Collection[ChannelGroup],
     calls: Calls,
-) -> set[str]:
-    """The names of groups without which the module's own code follows best: most of all, without any graft."""
+) -> Following:
+    """Try plans over all of ``groups``, then without those that got the module's own code stuck."""
     dropped: set[str] = set()
-    best, fewest = dropped, _NEVER
+    best, fewest = Following(), _NEVER
     least = _ENOUGH * _freedom(groups, _covered(groups))
     for _ in range(_ROUNDS):
         rest = [group for group in groups if group.name not in dropped]
@@ -45,8 +55,8 @@ def unfollowed(
             break
         fit = _fit(module, graph, [units[group.name] for group in rest], calls)
         stuck = _NEVER if fit is None or fit.module is None else len(fit.grafted)
-        if stuck < fewest:
-            best, fewest = dropped, stuck
+        if fit is not None and stuck < fewest:
+            best, fewest = Following(frozenset(dropped), fit.product, fit.grafted), stuck
         culprits = _culprits(module, rest, fit.grafted) if fit is not None and stuck else set()
         if not culprits:
             break

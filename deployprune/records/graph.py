@@ -125,7 +125,8 @@ class Analysis:
     """What can be pruned, what cannot and why, and what every layer costs as a function of the widths.
 
     ``frozen`` is what no rule covers, ``held`` what keeps its outputs because of what an operation does with them.
-    ``weights`` are the shapes of all parameters, each once.
+    ``weights`` are the shapes of all parameters, each once. ``product`` and ``grafted`` are what a trial plan over all
+    groups gave, in the words of :class:`~deployprune.records.Proof`: another plan may need other grafts.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -137,6 +138,8 @@ class Analysis:
     prunable_macs: int
     weights: tuple[tuple[DimForm, ...], ...] = ()
     held: tuple[Frozen, ...] = ()
+    product: str | None = None
+    grafted: tuple[str, ...] = ()
 
     def dense_widths(self) -> dict[str, int]:
         """Every group at its full size."""

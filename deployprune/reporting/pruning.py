@@ -20,6 +20,7 @@ __all__ = [
     "group_rows",
     "held_lines",
     "plan_line",
+    "product_lines",
     "proof_line",
     "recovery_line",
     "summary_line",
@@ -62,6 +63,11 @@ def width_rows(view: RunView) -> tuple[WidthRow, ...]:
 def analysis_lines(analysis: Analysis) -> tuple[str, ...]:
     """How much of the model can be pruned, and what no rule covers."""
     return (summary_line(analysis), *frozen_lines(analysis.frozen))
+
+
+def product_lines(analysis: Analysis) -> tuple[str, ...]:
+    """What of the user's own code a trial plan over all groups left in the pruned model; none where none was tried."""
+    return () if analysis.product is None else (f"{product_words(analysis)}, on a trial plan over all groups",)
 
 
 def summary_line(analysis: Analysis) -> str:
@@ -153,11 +159,11 @@ def proof_line(proof: Proof) -> str:
     )
 
 
-def product_words(proof: Proof) -> str:
+def product_words(found: Proof | Analysis) -> str:
     """What the pruned model is: the user's own module, with how many of its parts as graphs, or the captured graph."""
-    if proof.product != "grafted":
-        return f"{proof.product} module"
-    return f"eager module, {len(proof.grafted)} of its modules as graphs: {', '.join(proof.grafted)}"
+    if found.product != "grafted":
+        return f"{found.product} module"
+    return f"eager module, {len(found.grafted)} of its modules as graphs: {', '.join(found.grafted)}"
 
 
 def recovery_line(view: RunView) -> str | None:

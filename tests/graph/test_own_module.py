@@ -161,6 +161,7 @@ def test_only_what_cannot_follow_runs_as_a_graph(products: Any, name: str) -> No
     analysis, _, pruned = products[name]
     check_proof(pruned)
     assert (pruned.proof.product, pruned.proof.grafted) == PRODUCTS[name][1:]
+    assert (analysis.record.product, analysis.record.grafted) == PRODUCTS[name][1:]
     assert analysis.record.prunable_parameters >= 0.9 * analysis.record.parameters
     assert set(pruned.module.state_dict()) == set(analysis.module.state_dict())
     if pruned.proof.product != "graph":

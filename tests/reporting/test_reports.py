@@ -48,6 +48,8 @@ def render(run: RunDirectory, form: str) -> str:
         "dense against itself: 1.001 [0.994, 1.008]",
         "dense ran 1.3 % slower than its reference of 3.71 ms",
         "18.3 % of all importance goes, within 0.21 % of the solver's bound, found in 2 measured turns",
+        "0.490 ± 3.1 %, 1.82 ms",
+        "0.480, 1.41 ms",
         "0.531 [0.523, 0.539]",
         "frozen by aten.topk at net.py:41: no rule for it; keeps fc.weight whole",
         "4 channel groups hold 99.8 % of 272 k parameters",
@@ -148,6 +150,12 @@ def test_an_analysis_lists_groups_and_what_is_frozen() -> None:
     text = text_of(render_analysis(made_up.analysis()))
     assert "layer3.0.conv1" in text
     assert "frozen by aten.topk at net.py:41" in text
+
+
+def test_an_analysis_says_what_becomes_of_the_users_own_module() -> None:
+    grafted = replace(made_up.analysis(), product="grafted", grafted=("layer1.0.attention",))
+    assert "1 of its modules as graphs: layer1.0.attention, on a trial plan" in text_of(render_analysis(grafted))
+    assert "trial plan" not in text_of(render_analysis(made_up.analysis()))
 
 
 def test_latency_tables_list_the_slowest_nodes_first() -> None:
