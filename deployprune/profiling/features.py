@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deployprune.profiling.matching import MatchedNode
-from deployprune.profiling.terms import CONSTANT, Condition, Factor, Stairs, Term, Tiles
+from deployprune.profiling.terms import CONSTANT, Condition, Term, Tiles, products, stairs
 from deployprune.records import DimForm, LayerCost
 
-__all__ = ["NodeShape", "border_terms", "layer_terms", "node_laws", "node_shape", "step_laws", "weight_terms"]
+__all__ = ["NodeShape", "node_laws", "node_shape", "step_laws"]
 
 _ALIGNMENT = 4  # channels below which blocked layouts are left (ONNX Runtime's MLAS), whatever the block
 
@@ -50,13 +49,13 @@ def node_terms(shape: NodeShape, output_step: int, input_step: int) -> tuple[Ter
     Kernels pad what they write to ``output_step`` channels, and some also what they sum over, to ``input_step``. The
     square is the part that grows faster than the work: weights that no longer fit the caches.
     """
-    written, read = _steps(shape.written, output_step), _steps(shape.read, input_step)
+    written, read = stairs(shape.written, output_step), stairs(shape.read, input_step)
     if shape.transposed:
-        work = (*read, *_steps(shape.summed, output_step))
+        work = (*read, *stairs(shape.summed, output_step))
     else:
-        work = (*written, *_steps(shape.summed, input_step))
+        work = (*written, *stairs(shape.summed, input_step))
     square = (*work, *work) if len(work) > len(written) else ()
-    return (CONSTANT, *_products((work, square, read, written)))
+    return (CONSTANT, *products((work, square, read, written)))
 
 
 def node_laws(shape: NodeShape, step: int) -> list[tuple[Term, ...]]:
@@ -117,55 +116,10 @@ def _tiled(shape: NodeShape, step: int) -> tuple[Term, ...]:
     """The work in tiles of ``step`` outputs, and in tiles of half as many for what is left, down to single ones."""
     steps = [step >> power for power in range(step.bit_length())]
     tiles = [
-        (*(Tiles(form=form, step=each, within=within) for form in shape.written), *_steps(shape.summed, 1))
+        (*(Tiles(form=form, step=each, within=within) for form in shape.written), *stairs(shape.summed, 1))
         for each, within in zip(steps, (None, *steps), strict=False)
     ]
-    return (CONSTANT, *_products((*tiles, _steps(shape.read, 1), _steps(shape.written, 1))))
-
-
-def layer_terms(layer: LayerCost, step: int, *, contracting: bool) -> tuple[Term, ...]:
-    """One operation of the analysis by its work (MACs) when ``contracting``, or else by the elements it writes."""
-    shape = (*layer.output, *layer.reduced) if contracting else layer.output
-    return _products((_steps(shape, step),))
-
-
-def border_terms(layer: LayerCost, alignment: int) -> tuple[Term, ...]:
-    """The elements of the side of a contraction that is aligned, where the other is not: blocked layouts end there, and
-    what is in them has to be reordered."""
-    if not (layer.contracts and layer.inputs):
-        return ()
-    sides = (layer.inputs[0], layer.output)
-    return tuple(
-        replace(term, when=Condition(forms=other, alignment=alignment, off=True, beside=own))
-        for side, across in (sides, sides[::-1])
-        for own, other in [(_moving(side), _moving(across))]
-        if own and other
-        for term in _products((_steps(side, 1),))
-    )
-
-
-def _moving(shape: Sequence[DimForm]) -> tuple[DimForm, ...]:
-    return tuple(form for form in shape if form.groups)
-
-
-def weight_terms(layer: LayerCost) -> tuple[Term, ...]:
-    """The elements of a contraction's second operand: weights that a whole run reads once, cached or not."""
-    return _products((_steps(layer.inputs[1], 1),)) if layer.contracts and len(layer.inputs) > 1 else ()
-
-
-def _steps(shape: Sequence[DimForm], step: int) -> tuple[Factor, ...]:
-    return tuple(Stairs(form=form, step=step) for form in shape)
-
-
-def _products(shapes: Sequence[Sequence[Factor]]) -> tuple[Term, ...]:
-    """A term a shape, with what no width changes in the coefficient; shapes that nothing changes are left out."""
-    terms = []
-    for shape in shapes:
-        scale = math.prod(factor.form.constant for factor in shape if not factor.form.groups)
-        factors = tuple(factor for factor in shape if factor.form.groups)
-        if factors and scale:
-            terms.append(Term(coefficient=float(scale), factors=factors))
-    return tuple(dict.fromkeys(terms))
+    return (CONSTANT, *products((*tiles, stairs(shape.read, 1), stairs(shape.written, 1))))
 
 
 def _weight(node: MatchedNode) -> tuple[DimForm, ...]:

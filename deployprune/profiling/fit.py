@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.errors import UsageError
-from deployprune.profiling.features import node_laws, node_shape, step_laws, weight_terms
+from deployprune.profiling.features import node_laws, node_shape, step_laws
+from deployprune.profiling.layers import weight_terms
 from deployprune.profiling.matching import Matching, match_nodes
 from deployprune.profiling.nodes import FittedNode, Samples, fit_node, law_error
-from deployprune.profiling.pooled import fit_layers, layers_error
+from deployprune.profiling.pooled import fit_layers, fit_leftover, layers_error
 from deployprune.profiling.regression import fit_nonnegative
 from deployprune.profiling.terms import Sizes
 from deployprune.records import Analysis, LatencyModel, LatencyTable, VariantRun
@@ -21,7 +22,6 @@ __all__ = ["FittedLatency", "fit_latency", "learn_channel_step", "prediction_err
 
 _STEPS = (1, 4, 8, 16, 32)
 _NEARLY = 1.05  # of several steps within so much of the least error, the finest is taken
-_LEFTOVER_STEP = 4  # channels: what layout reorders are paid for
 _HEAVIEST = 15  # nodes by which steps are compared
 _LIGHT = 0.002  # of the nodes' time: what is not worth a search for its law
 _LAWS = 9  # that a node may follow
@@ -56,7 +56,7 @@ def fit_latency(table: LatencyTable, analysis: Analysis) -> FittedLatency:
     totals = np.array([run.total_ms for run in table.runs])
     if not all(run.nodes for run in table.runs):
         samples = Samples(name="layers", sizes=sizes, ms=totals)
-        return _split(fit_layers(analysis.layers, samples, step=table.channel_step, work=True))
+        return _split(fit_layers(analysis.layers, samples, table.channel_step))
     nodes = _fit_matching(match_nodes(table, analysis), sizes, analysis, table.channel_step)
     return _calibrate(nodes, sizes, totals, analysis)
 
@@ -107,7 +107,7 @@ def _fit_matching(matching: Matching, sizes: Sizes, analysis: Analysis, step: in
     if not matching.leftover_ms.any():
         return tuple(nodes)
     leftover = Samples(name="leftover", sizes=sizes, ms=matching.leftover_ms)
-    return (*nodes, *fit_layers(analysis.layers, leftover, step=min(step, _LEFTOVER_STEP), work=False))
+    return (*nodes, *fit_leftover(analysis.layers, leftover, step))
 
 
 def _calibrate(

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deployprune.profiling.features import border_terms, layer_terms
+from deployprune.profiling.layers import border_terms, element_terms, join_terms, work_terms
 from deployprune.profiling.nodes import FittedNode, Samples
 from deployprune.profiling.regression import cross_validated_error, fit_nonnegative
 from deployprune.profiling.terms import CONSTANT, Condition, Sizes, Term
 from deployprune.records import LayerCost
 
-__all__ = ["fit_layers", "layers_error"]
+__all__ = ["fit_layers", "fit_leftover", "layers_error"]
 
 _FEWEST = 5  # runs off the alignment from which layers get rates of their own there
+_ALIGNMENT = 4  # channels: what layout reorders are paid for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +29,42 @@ class _Member:
     term: Term
 
 
-def fit_layers(layers: Sequence[LayerCost], samples: Samples, *, step: int, work: bool) -> tuple[FittedNode, ...]:
+def fit_layers(layers: Sequence[LayerCost], samples: Samples, step: int) -> tuple[FittedNode, ...]:
     """Nodes that share ``samples.ms`` among the layers: a rate (ms an operation) for each class of layer.
 
-    With ``work`` the classes are the kinds of contraction (dense, pointwise, depthwise, ...) and all other layers by
-    the elements that they write; without it (layout reorders) only the elements written count, and those at the border
-    between aligned and other channels once more. The first node is the constant. Rates are non-negative, with rates of
-    their own for layers off the alignment of ``step`` channels.
+    The classes are the kinds of contraction (dense, pointwise, depthwise, ...) and all other layers by the elements
+    that they write. The first node is the constant. Rates are non-negative, with rates of their own for layers off the
+    alignment of ``step`` channels.
     """
-    members = _members(layers, samples.sizes, step, work=work)
+    return _fit(_work_members(layers, samples.sizes, step), samples)
+
+
+def fit_leftover(layers: Sequence[LayerCost], samples: Samples, step: int) -> tuple[FittedNode, ...]:
+    """:func:`fit_layers` for time that is no layer's own but goes into reordering what layers hand on.
+
+    The classes are the elements that layers write, on an alignment and off it, those at the border between aligned and
+    other channels, and by operation those of joins that cannot be made in whole blocks of ``step`` channels.
+    """
+    plain = [_Member(layer=layer.name, kind="elements", term=term) for layer in layers for term in element_terms(layer)]
+    members = _apart(plain, samples.sizes, min(step, _ALIGNMENT))
+    if step > 1:
+        borders = ((layer, "border", border_terms(layer, min(step, _ALIGNMENT))) for layer in layers)
+        joins = ((layer, f"{layer.op} off block", join_terms(layer, step)) for layer in layers)
+        members += [
+            _Member(layer=layer.name, kind=kind, term=term)
+            for layer, kind, terms in (*borders, *joins)
+            for term in terms
+        ]
+    return _fit(members, samples)
+
+
+def layers_error(layers: Sequence[LayerCost], samples: Samples, step: int) -> float:
+    """The mean cross-validated relative error of :func:`fit_layers` on the samples."""
+    members = _work_members(layers, samples.sizes, step)
+    return float(np.abs(cross_validated_error(_design(members, samples.sizes), samples.observed)).mean())
+
+
+def _fit(members: Sequence[_Member], samples: Samples) -> tuple[FittedNode, ...]:
     solution = fit_nonnegative(_design(members, samples.sizes), samples.observed)
     rates = dict(zip(_classes(members), solution[1:].tolist(), strict=True))
     nodes = [FittedNode(name=samples.name, terms=(CONSTANT.scaled(float(solution[0])),))]
@@ -47,29 +75,21 @@ def fit_layers(layers: Sequence[LayerCost], samples: Samples, *, step: int, work
     return tuple(nodes)
 
 
-def layers_error(layers: Sequence[LayerCost], samples: Samples, step: int) -> float:
-    """The mean cross-validated relative error of :func:`fit_layers` (with ``work``) on the samples."""
-    members = _members(layers, samples.sizes, step, work=True)
-    return float(np.abs(cross_validated_error(_design(members, samples.sizes), samples.observed)).mean())
-
-
-def _members(layers: Sequence[LayerCost], sizes: Sizes, step: int, *, work: bool) -> list[_Member]:
+def _work_members(layers: Sequence[LayerCost], sizes: Sizes, step: int) -> list[_Member]:
     members = [
-        _Member(layer=layer.name, kind=_class(layer, work=work), term=term)
-        for layer in layers
-        for term in layer_terms(layer, step, contracting=work and layer.contracts)
+        _Member(layer=layer.name, kind=_class(layer), term=term) for layer in layers for term in work_terms(layer, step)
     ]
+    return _apart(members, sizes, step)
+
+
+def _apart(members: list[_Member], sizes: Sizes, step: int) -> list[_Member]:
+    """The members, with classes of their own off the alignment of ``step`` where there are runs to learn them from."""
     off = np.zeros(len(sizes.widths), dtype=bool)
     for member in members:
         off |= sizes.holds(_off(member.term, step))
     if step == 1 or min(off.sum(), (~off).sum()) < _FEWEST:
         return members
-    borders = [
-        _Member(layer=layer.name, kind="border", term=term)
-        for layer in (() if work else layers)
-        for term in border_terms(layer, step)
-    ]
-    return [*(part for member in members for part in _parted(member, step)), *borders]
+    return [part for member in members for part in _parted(member, step)]
 
 
 def _parted(member: _Member, step: int) -> tuple[_Member, _Member]:
@@ -97,9 +117,9 @@ def _classes(members: Sequence[_Member]) -> list[str]:
     return list(dict.fromkeys(member.kind for member in members))
 
 
-def _class(layer: LayerCost, *, work: bool) -> str:
+def _class(layer: LayerCost) -> str:
     """``elements`` for what only moves data; for a contraction its operator, and what it sums over."""
-    if not (work and layer.contracts):
+    if not layer.contracts:
         return "elements"
     window = any(not form.groups and form.constant > 1 for form in layer.reduced[1:])
     depth = "dense" if any(form.groups for form in layer.reduced) else "shallow"

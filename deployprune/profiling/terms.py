@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from deployprune.records import DimForm
 
-__all__ = ["CONSTANT", "Condition", "Factor", "Sizes", "Stairs", "Term", "Tiles"]
+__all__ = ["CONSTANT", "Condition", "Factor", "Sizes", "Stairs", "Term", "Tiles", "products", "stairs"]
 
 Size = TypeVar("Size", int, NDArray[np.int64])
 
@@ -96,6 +97,22 @@ class Term:
 
 
 CONSTANT = Term()
+
+
+def stairs(shape: Sequence[DimForm], step: int) -> tuple[Factor, ...]:
+    """A shape as factors, each dimension rounded up to ``step`` channels."""
+    return tuple(Stairs(form=form, step=step) for form in shape)
+
+
+def products(shapes: Sequence[Sequence[Factor]]) -> tuple[Term, ...]:
+    """A term a shape, with what no width changes in the coefficient; shapes that nothing changes are left out."""
+    terms = []
+    for shape in shapes:
+        scale = math.prod(factor.form.constant for factor in shape if not factor.form.groups)
+        factors = tuple(factor for factor in shape if factor.form.groups)
+        if factors and scale:
+            terms.append(Term(coefficient=float(scale), factors=factors))
+    return tuple(dict.fromkeys(terms))
 
 
 class Sizes:

@@ -113,6 +113,27 @@ def concat_net() -> Analysis:
     return analysis(groups, layers)
 
 
+def joined_net() -> Analysis:
+    """A densely connected block with the concatenations as operations of their own."""
+    names = ["stem", "g0", "g1", "g2", "g3"]
+    layers = [conv("stem", fixed(3), summed("stem"), 3, 28)]
+    for i in range(4):
+        layers += [conv(f"dense{i}", summed(*names[: i + 1]), summed(f"g{i}"), 3, 28), joining(names[: i + 2])]
+    layers += [conv("last", summed(*names), summed("out"), 1, 28)]
+    groups = [group("stem", 64), *(group(f"g{i}", 32) for i in range(4)), group("out", 256)]
+    return analysis(groups, layers)
+
+
+def joining(names: Sequence[str]) -> LayerCost:
+    """What the last of the groups is concatenated with."""
+    edge, head, tail = fixed(28), summed(*names[:-1]), summed(names[-1])
+    inputs = tuple((fixed(1), channels, edge, edge) for channels in (head, tail))
+    output = (fixed(1), summed(*names), edge, edge)
+    return LayerCost(
+        name=f"join {names[-1]}", op="cat", module="", inputs=inputs, output=output, contracts=False, reduced=()
+    )
+
+
 def attention_net() -> Analysis:
     """Two transformer blocks: projections as wide as heads x head dimension."""
     groups, layers = [group("embed", 192)], []
@@ -204,23 +225,30 @@ class PackedRuntime(Runtime):
 
 @dataclass(frozen=True)
 class ReorderingRuntime(Runtime):
-    """A runtime that keeps multiples of 4 channels in blocks, and reorders them where a convolution's other side is
-    none."""
+    """A runtime that keeps multiples of 4 channels in blocks of 16.
+
+    It reorders them where a convolution's other side is no multiple of 4, and where what is concatenated is no whole
+    number of blocks.
+    """
 
     def run(self, net: Analysis, widths: dict[str, int], rng: np.random.Generator) -> VariantRun:
         plain = super().run(net, widths, rng)
-        extra = tuple(node for layer in net.layers if layer.contracts for node in self._reorders(layer, widths))
+        extra = tuple(node for layer in net.layers for node in self._reorders(layer, widths))
         total = plain.total_ms + 1.06 * sum(node.ms for node in extra)
         return replace(plain, nodes=(*plain.nodes, *extra), total_ms=total)
 
     def _reorders(self, layer: LayerCost, widths: dict[str, int]) -> list[NodeTime]:
-        sides = [tuple(form.size(widths) for form in shape) for shape in (layer.inputs[0], layer.output)]
-        aligned = [side[1] % 4 == 0 for side in sides]
-        if aligned[0] == aligned[1] or layer.op != "conv2d" or not layer.inputs[0][1].groups:
+        inputs = [tuple(form.size(widths) for form in shape) for shape in layer.inputs]
+        output = tuple(form.size(widths) for form in layer.output)
+        aligned = [shape[1] % 4 == 0 for shape in (inputs[0], output)]
+        if layer.op == "cat" and any(shape[1] % 16 for shape in inputs):
+            moved = output
+        elif layer.op == "conv2d" and layer.inputs[0][1].groups and aligned[0] != aligned[1]:
+            moved = inputs[0] if aligned[0] else output
+        else:
             return []
-        shape = sides[0] if aligned[0] else sides[1]
-        ms = 4e-7 * math.prod(shape)
-        return [NodeTime(name=f"reorder_{layer.name}", kind="Reorder", ms=ms, inputs=(shape,), outputs=(shape,))]
+        name, ms = f"reorder_{layer.name}", 4e-7 * math.prod(moved)
+        return [NodeTime(name=name, kind="Reorder", ms=ms, inputs=(moved,), outputs=(moved,))]
 
 
 def _off(layer: LayerCost, widths: dict[str, int]) -> bool:

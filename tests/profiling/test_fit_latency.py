@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from simulated import PackedRuntime, ReorderingRuntime, Runtime, attention_net, concat_net, plain_net
+from simulated import PackedRuntime, ReorderingRuntime, Runtime, attention_net, concat_net, joined_net, plain_net
 
 from deployprune.errors import UsageError
 from deployprune.profiling.fit import fit_latency, learn_channel_step, prediction_error
@@ -43,12 +43,12 @@ def test_predicts_a_runtime_that_packs_channels_and_works_in_tiles(step: int) ->
     assert max(prediction_error(model, [run]) for run in unseen) < 0.06
 
 
-@pytest.mark.parametrize("net", [plain_net(), concat_net()], ids=["plain", "concat"])
-def test_predicts_reorders_where_blocked_layouts_end(net: Analysis) -> None:
+@pytest.mark.parametrize("net", [plain_net(), concat_net(), joined_net()], ids=["plain", "concat", "joined"])
+@pytest.mark.parametrize("step", [1, 8, 16])
+def test_predicts_reorders_where_blocked_layouts_end(net: Analysis, step: int) -> None:
     runtime = ReorderingRuntime(step=16, noise=0.01)
     model = fit_latency(runtime.table(net, runs=40), net)
-    assert prediction_error(model, runtime.unseen(net, step=1)) < 0.005
-    assert prediction_error(model, runtime.unseen(net, step=16)) < 0.005
+    assert prediction_error(model, runtime.unseen(net, step=step)) < 0.005
 
 
 def test_runs_that_a_law_misses_altogether_say_little_of_it() -> None:
