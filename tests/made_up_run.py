@@ -74,19 +74,27 @@ def table(backend: str) -> r.LatencyTable:
 def plan() -> r.Plan:
     """Two turns of the loop, on two backends."""
     widths = {name: kept for name, _, kept in GROUPS}
-    ratio = {"onnxruntime": 0.5, "openvino": 0.5}
+    onnxruntime, openvino = (f"{backend}-t1-f32-b1" for backend in DENSE_MS)
+    ratio = {onnxruntime: 0.5, openvino: 0.5}
     turns = tuple(
         r.LoopStep(
             widths=widths,
-            predicted={"onnxruntime": 0.49, "openvino": 0.48},
+            predicted={onnxruntime: 0.49, openvino: 0.48},
             measured={name: r.Ratio(value=value, low=value - 0.008, high=value + 0.008) for name in ratio},
-            correction={"onnxruntime": 1.04, "openvino": 1.01},
+            correction={onnxruntime: 1.04, openvino: 1.01},
         )
         for value in (0.531, 0.488)
     )
     kept = {name: tuple(range(count)) for name, count in widths.items()}
     return r.Plan(
-        widths=widths, kept=kept, loss=0.183, gap=0.0021, predicted_ratio=ratio, target_ratio=ratio, trail=turns
+        widths=widths,
+        kept=kept,
+        loss=0.183,
+        gap=0.0021,
+        predicted_ratio=ratio,
+        target_ratio=ratio,
+        trail=turns,
+        interval={onnxruntime: 0.031},
     )
 
 

@@ -18,7 +18,7 @@ from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.landing import land
 from deployprune.pipeline.tables import time_nodes
 from deployprune.pipeline.targets import target_key
-from deployprune.pipeline.trials import BAND, Problem, Timed
+from deployprune.pipeline.trials import BAND, Problem, Timed, is_well_inside
 from deployprune.pipeline.variants import export_widths
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.comparing import compare_files
@@ -30,7 +30,7 @@ __all__ = ["close_loop"]
 
 _HALF_WIDTH = 0.006
 _ROUNDS = (30, 1000)  # at least, at most
-_SECONDS = 12.0
+_SECONDS = 30.0  # at most, of one plan on one target: what a large model needs for enough blocks
 _CLEARLY = 0.03  # outside the band: enough to know that another plan is needed
 
 
@@ -96,11 +96,11 @@ def _compare(
         max_rounds=_ROUNDS[1],
         budget_s=_SECONDS,
         seed=seed,
-        decided=lambda ratios: _far(ratios["candidate"], goal),
+        decided=lambda ratios: _decided(ratios["candidate"].over(goal)),
     )["candidate"]
 
 
-def _far(ratio: Ratio, goal: float) -> bool:
-    """Whether the whole interval is clearly outside the band: what is left to know of it, another turn will tell."""
-    low, high = BAND[0] * goal, BAND[1] * goal
-    return ratio.high < low * (1 - _CLEARLY) or ratio.low > high * (1 + _CLEARLY)
+def _decided(share: Ratio) -> bool:
+    """Whether the interval is well inside the band, or so clearly outside that another turn will tell the rest."""
+    low, high = BAND
+    return share.high < low * (1 - _CLEARLY) or share.low > high * (1 + _CLEARLY) or is_well_inside(share)

@@ -48,6 +48,12 @@ def decide_widths(run: Run, tables: Mapping[str, LatencyTable], goals: Mapping[s
             ceilings=run.ceilings(),
         )
         task.finish(f"{len(plan.trail)} plans timed, {plan.loss:.1%} of the importance goes")
+        for key, share in plan.used.items():
+            if share.high > 1.0:
+                told = f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}]"
+                run.bench.observer.warning(
+                    f"no plan was clearly within the budget: this one takes {told} of it on {key}"
+                )
         return plan
 
     steps: list[Step[Any]] = [ANALYSIS, DENSE, *(table_step(key) for key in tables)]

@@ -12,6 +12,7 @@ from deployprune.pruning.ceilings import Ceiling
 from deployprune.records import (
     Analysis,
     ChannelGroup,
+    LatencyModel,
     LatencyTable,
     LoopStep,
     NodeTime,
@@ -19,10 +20,10 @@ from deployprune.records import (
     Ratio,
 )
 
-__all__ = ["BAND", "Problem", "Timed", "Trial"]
+__all__ = ["BAND", "Problem", "Timed", "Trial", "is_inside", "is_well_inside", "nearest_trial"]
 
 BAND = (0.95, 1.0)  # of a goal: where the whole interval of a measured ratio is to lie
-_MARGIN = 0.005  # of a goal, from the band's ends: what the same file opened again may differ by
+_MARGIN = 0.005  # of a goal, from the band's ends: what the same file timed again, a minute later, may differ by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,10 @@ class Problem:
         budgets = {key: goal * self.dense_ms(key) for key, goal in self.goals.items()}
         return {key: (low * budget, high * budget) for key, budget in budgets.items()}
 
+    def uses_up(self, models: Mapping[str, LatencyModel], widths: dict[str, int]) -> bool:
+        """Whether the models predict that the widths reach the band of every goal."""
+        return all(models[key].predict_ms(widths) >= low for key, (low, _) in self.limits(*BAND).items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
@@ -77,13 +82,12 @@ class Trial:
 
     def shares(self, goals: Mapping[str, float]) -> list[Ratio]:
         """The measured ratios as shares of the goals."""
-        pairs = [(timed.ratio, goals[key]) for key, timed in self.timed.items()]
-        return [Ratio(value=r.value / goal, low=r.low / goal, high=r.high / goal) for r, goal in pairs]
+        return [timed.ratio.over(goals[key]) for key, timed in self.timed.items()]
 
     def exceeds(self, goals: Mapping[str, float]) -> bool:
         """Whether a goal may be exceeded, or a ceiling is."""
         above = any(count > ceiling.limit for ceiling, count in self.counts)
-        return above or any(share.high > BAND[1] for share in self.shares(goals))
+        return above or not all(_is_below(share) for share in self.shares(goals))
 
     @property
     def is_held(self) -> bool:
@@ -91,12 +95,13 @@ class Trial:
         return any(ceiling.is_used_up(count) for ceiling, count in self.counts)
 
     def lands(self, goals: Mapping[str, float]) -> bool:
-        """Whether every interval lies in the band; where the plan was not meant to reach it on all targets, the one
-        nearest to its goal; and where a ceiling is used up, below the band's end."""
-        shares = self.shares(goals)
-        reached = all(ratio >= BAND[0] * goals[key] for key, ratio in self.step.predicted.items())
-        inside = self.is_held or (all if reached else any)(_safe(share) for share in shares)
-        return inside and not self.exceeds(goals) and all(share.value <= BAND[1] - _MARGIN for share in shares)
+        """Whether every interval lies in the band, or below its end where a ceiling is used up."""
+        return not self.exceeds(goals) and (self.is_held or all(map(is_inside, self.shares(goals))))
+
+    def binds(self, goals: Mapping[str, float]) -> bool:
+        """Whether it uses one goal up and exceeds none, where no plan was found that should use all of them up."""
+        meant = all(ratio >= BAND[0] * goals[key] for key, ratio in self.step.predicted.items())
+        return not meant and not self.exceeds(goals) and any(map(is_inside, self.shares(goals)))
 
     def miss(self, goals: Mapping[str, float]) -> float:
         """How far the worst target is from the middle of the band, in shares of its goal."""
@@ -104,5 +109,21 @@ class Trial:
         return max(abs(share.value - middle) for share in self.shares(goals))
 
 
-def _safe(share: Ratio) -> bool:
-    return share.low >= BAND[0] and share.value >= BAND[0] + _MARGIN
+def nearest_trial(trials: Sequence[Trial], goals: Mapping[str, float]) -> Trial:
+    """The trial that misses the goals least."""
+    return min(trials, key=lambda trial: trial.miss(goals))
+
+
+def is_inside(share: Ratio) -> bool:
+    """Whether a share's interval lies in the band, and its value there even if the same file, timed again, differs."""
+    return _is_below(share) and share.low >= BAND[0] and share.value >= BAND[0] + _MARGIN
+
+
+def is_well_inside(share: Ratio) -> bool:
+    """Whether even the interval's ends are clear of the band's: one that was looked at again and again until it suits
+    is wrong more often than it says."""
+    return share.low >= BAND[0] + _MARGIN and share.high <= BAND[1] - _MARGIN
+
+
+def _is_below(share: Ratio) -> bool:
+    return share.high <= BAND[1] and share.value <= BAND[1] - _MARGIN

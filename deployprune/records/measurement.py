@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Availability", "DeviceSurvey", "Host", "Measurement", "Ratio", "Target", "quantile"]
 
@@ -95,3 +95,7 @@ class Ratio:
     low: float
     high: float
     confidence: float = 0.95
+
+    def over(self, goal: float) -> Ratio:
+        """The same as a share of a goal, which is a ratio too."""
+        return replace(self, value=self.value / goal, low=self.low / goal, high=self.high / goal)

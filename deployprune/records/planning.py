@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployprune.records.measurement import Ratio
 
@@ -24,7 +24,9 @@ class Plan:
     """How many and which units of every group stay, and how good the solver knows that choice to be.
 
     ``kept[group]`` lists the indices of the units that stay. ``loss`` is the share of all importance that goes,
-    ``gap`` the relative distance of the plan's kept importance to the solver's bound.
+    ``gap`` the relative distance of the plan's kept importance to the solver's bound. ``interval`` is the relative
+    error within which each target's table predicts nine of ten plans, where it is known; it is that of the trail's
+    first step, for later ones are predicted by models that go through the plans before them.
     """
 
     widths: dict[str, int]
@@ -34,3 +36,10 @@ class Plan:
     predicted_ratio: dict[str, float]
     target_ratio: dict[str, float]
     trail: tuple[LoopStep, ...] = ()
+    interval: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def used(self) -> dict[str, Ratio]:
+        """The share of each target's budget that these widths were measured to take; empty without a trail."""
+        measured = next((step.measured for step in reversed(self.trail) if step.widths == self.widths), {})
+        return {key: ratio.over(self.target_ratio[key]) for key, ratio in measured.items()}

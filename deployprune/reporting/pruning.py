@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deployprune.records import Analysis, Frozen, LoopStep, Plan, Proof, TrainingRecord
 from deployprune.reporting.view import RunView
 from deployprune.reporting.wording import format_share
-from deployprune.units import format_count
+from deployprune.units import format_count, format_ms
 
 __all__ = [
     "GROUP_COLUMNS",
@@ -124,30 +124,51 @@ def _listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
 
 
 def plan_line(plan: Plan) -> str:
-    """What the plan costs in importance, how near to the optimum it is, and after how many turns."""
+    """What the plan costs in importance, how near to the optimum it is, after how many turns, and what it missed."""
     turns = len(plan.trail)
-    measured = f", found in {turns} measured turn{'s' if turns != 1 else ''}" if turns else ""
+    measured = f", found in {turns} measured turn{'s' if turns != 1 else ''}{_missed(plan)}" if turns else ""
     return (
         f"{format_share(plan.loss)} of all importance goes, "
         f"within {format_share(plan.gap, 2)} of the solver's bound{measured}"
     )
 
 
-def trail_rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
-    """One row a turn and target, in the order of :data:`TRAIL_COLUMNS`; latencies are ratios to dense."""
-    return tuple(
-        row for number, step in enumerate(plan.trail, 1) for row in _turn_rows(number, step, plan.target_ratio)
-    )
+def _missed(plan: Plan) -> str:
+    """What of the budgets was not kept, or may not have been."""
+    over = [f"{format_share(share.value)} of that on {key}" for key, share in plan.used.items() if share.high > 1.0]
+    return f"; NO PLAN was clearly within every budget, and this one takes {' and '.join(over)}" if over else ""
 
 
-def _turn_rows(number: int, step: LoopStep, target: dict[str, float]) -> list[tuple[str, ...]]:
+def trail_rows(view: RunView) -> tuple[tuple[str, ...], ...]:
+    """One row a turn and target, in the order of :data:`TRAIL_COLUMNS`; latencies are ratios to dense.
+
+    Predictions also in ms at the device's reference speed, and those of the first turn, which are the table's own, with
+    the relative error that nine of ten stay within.
+    """
+    plan = view.plan
+    if plan is None:
+        return ()
+    dense = {key: table.runs[0].total_ms for key, table in view.tables.items() if table.runs}
+    return tuple(row for number, step in enumerate(plan.trail, 1) for row in _turn_rows(number, step, plan, dense))
+
+
+def _turn_rows(number: int, step: LoopStep, plan: Plan, dense: Mapping[str, float]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for key, measured in step.measured.items():
-        figures = (target.get(key), step.predicted.get(key), step.correction.get(key))
-        wanted, predicted, correction = ("" if value is None else f"{value:.3f}" for value in figures)
+        figures = (plan.target_ratio.get(key), step.correction.get(key))
+        wanted, correction = ("" if value is None else f"{value:.3f}" for value in figures)
+        error = plan.interval.get(key) if number == 1 else None
+        predicted = _predicted(step.predicted.get(key), error, dense.get(key))
         interval = f"{measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
         rows.append((str(number), key, wanted, predicted, interval, correction))
     return rows
+
+
+def _predicted(ratio: float | None, error: float | None, dense_ms: float | None) -> str:
+    if ratio is None:
+        return ""
+    within = "" if error is None else f" ± {format_share(error)}"
+    return f"{ratio:.3f}{within}" + ("" if dense_ms is None else f", {format_ms(ratio * dense_ms)}")
 
 
 def proof_line(proof: Proof) -> str:

@@ -88,7 +88,7 @@ def _plan(view: RunView) -> Iterator[RenderableType]:
     if view.plan is None:
         return
     yield from section("Plan", [pruning.plan_line(view.plan)])
-    trail = pruning.trail_rows(view.plan)
+    trail = pruning.trail_rows(view)
     if trail:
         yield Text()
         yield grid(trail, header=pruning.TRAIL_COLUMNS)
