@@ -59,21 +59,24 @@ class Variants:
         return path
 
     def _make(self, stem: Path, widths: dict[str, int]) -> None:
-        formats = _formats(self.bench)
-        if self.template is None:
-            export_widths(self.bench, widths, stem, formats)
-            return
-        path = get_format("onnx").path(stem)
-        self.template.write(widths, path)
+        formats = [get_format(name) for name in _formats(self.bench)]
+        path, examples = get_format("onnx").path(stem), self.bench.examples()
+        module = self.bench.module
+        if self.template is None or not all(found.from_onnx for found in formats):
+            module = self.bench.analysis.prune_shapes(first_units(widths))
+        if self.template is not None:
+            self.template.write(widths, path)
+        elif any(found.from_onnx for found in formats):
+            write_formats(module, examples, self.bench.specs, stem, (), static=self.bench.config.export.static)
         names = tuple(spec.name for spec in self.bench.specs)
-        material = Material(module=self.bench.module, examples=self.bench.examples(), input_names=names, onnx=path)
-        for name in formats:
-            get_format(name).write(material, get_format(name).path(stem))
+        material = Material(module=module, examples=examples, input_names=names, onnx=path)
+        for found in formats:
+            found.write(material, found.path(stem))
 
     @cached_property
     def template(self) -> OnnxTemplate | None:
-        """What variants are cut out of, once it foretold a real export that it was not learned from; else None."""
-        if not all(get_format(name).from_onnx for name in _formats(self.bench)):
+        """What ONNX files are cut out of, once it foretold a real export that it was not learned from; else None."""
+        if not any(get_format(name).from_onnx for name in _formats(self.bench)):
             return None
         analysis, groups = self.bench.analysis.record, self.bench.groups
         probes = choose_probes(groups, _MOST_PROBES, self.bench.config.seed)

@@ -57,8 +57,30 @@ def test_variants_are_cut_out_of_a_template(bench: Workbench, tmp_path: Path) ->
             assert outputs[0].shape == (1, 5)
 
 
-def test_a_format_that_is_not_made_from_onnx_is_exported_each_time(tmp_path: Path) -> None:
-    settings = {"target.backends": ["litert"]}
+def test_a_format_that_is_not_made_from_onnx_is_exported_each_time_and_alone(tmp_path: Path) -> None:
+    variants = two_variants(["litert"], tmp_path)
+    assert variants.template is None
+    assert variants.path(1, get_backend("litert")).is_file()
+    assert [file.name for file in tmp_path.iterdir()] == ["variant-1.tflite"]
+
+
+def test_formats_made_from_onnx_and_others_get_the_same_widths(tmp_path: Path) -> None:
+    variants = two_variants(["litert", "onnxruntime"], tmp_path)
+    assert variants.template is not None
+    x = np.ones((1, 3, 4, 4), np.float32)
+    for name in ("litert", "onnxruntime"):
+        with get_backend(name).open(variants.path(1, get_backend(name)), Target(backend=name)) as session:
+            assert session.run({session.inputs[0].name: x})[0].shape == (1, 5)
+    dense, half = ({f.suffix: f.stat().st_size for f in tmp_path.glob(f"variant-{i}.*")} for i in range(2))
+    assert half.keys() == dense.keys() == {".tflite", ".onnx"}
+    assert all(half[suffix] < dense[suffix] for suffix in half)
+
+
+def two_variants(backends: list[str], folder: Path) -> Variants:
+    """The dense network, and one with half of its channels."""
     module = Branches().eval()
+    settings = {"target.backends": backends}
     bench = Workbench(load_config(None, settings, {}), SilentObserver(), (module, (torch.zeros(1, 3, 4, 4),)))
-    assert Variants(bench, (bench.analysis.record.dense_widths(),), tmp_path).template is None
+    dense = bench.analysis.record.dense_widths()
+    half = {group.name: max(group.minimum, group.size // 2) for group in bench.groups}
+    return Variants(bench, (dense, half), folder)
