@@ -31,6 +31,8 @@ from test_contract import (  # noqa: F401 - fixtures and tests of this module to
 from deployprune.backends.base import Backend
 from deployprune.backends.devices.remote import RemoteDevice
 
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("litert", "executorch")]
+
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteDevice]:
@@ -44,6 +46,6 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteDevice]:
     server.stop()
 
 
-@pytest.fixture(params=["onnxruntime", "openvino", pytest.param("litert", marks=pytest.mark.slow)])
+@pytest.fixture(params=["onnxruntime", "openvino", "ncnn", "mnn", *SLOW])
 def backend(request: pytest.FixtureRequest, device: RemoteDevice) -> Backend:
     return device.backend(request.param)
