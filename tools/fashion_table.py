@@ -1,10 +1,10 @@
 """Compress a ResNet-20 trained on Fashion-MNIST, and print dense, candidate and unstructured twin side by side.
 
-    tools/bench_fashion --data FOLDER [--work FOLDER] [--speedups 2x,3x]
+    tools/bench_fashion --data FOLDER [--work FOLDER] [--speedups 2x,3x] [--ways]
 
 The data folder holds train.npz and test.npz with x (N, 28, 28) uint8 and y (N,) int64. The dense network is trained
 once and kept in the work folder; every compression is a run of `deployprune compress` there, resumed if it was
-interrupted.
+interrupted. With --ways, other widths of the same latency are recovered and measured beside each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from networks import resnet20  # the script's own folder
+from fashion_ways import print_ways  # the script's own folder
+from networks import resnet20
 
 from deployprune.host import describe_host
 from deployprune.records import InputSpec, VerificationRecord
@@ -40,17 +41,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/fashion"))
     parser.add_argument("--speedups", default="2x,3x")
+    parser.add_argument("--ways", action="store_true", help="also scale all widths alike, and plan by MACs")
     given = parser.parse_args()
     if not (given.data / "train.npz").is_file():
         sys.exit(f"bench_fashion: there is no {given.data / 'train.npz'}; name the folder with --data")
     given.work.mkdir(parents=True, exist_ok=True)
     weights = train_dense(given.data, given.work)
-    records = {speedup: compress(given.data, given.work, weights, speedup) for speedup in given.speedups.split(",")}
+    runs = {speedup: compress(given.data, given.work, weights, speedup) for speedup in given.speedups.split(",")}
     host = describe_host()
     print(
         f"ResNet-20 with {WIDTH} channels, one thread of {host.cpu}, f32, batch 1; {RECOVERY_EPOCHS} epochs of recovery"
     )
-    print_table(records)
+    print_table({speedup: RunDirectory.view(run).read(VERIFICATION) for speedup, run in runs.items()})
+    if given.ways:
+        print_ways(runs)
 
 
 def train_dense(data_folder: Path, work: Path) -> Path:
@@ -82,8 +86,8 @@ def show(event: ProgressEvent) -> None:
         )
 
 
-def compress(data: Path, work: Path, weights: Path, speedup: str) -> VerificationRecord:
-    """The verdict on one compression: of the run that is there, else of one made or resumed now."""
+def compress(data: Path, work: Path, weights: Path, speedup: str) -> Path:
+    """The run of one compression: the one that is there, or else one made or resumed now."""
     folder = work / f"speedup-{speedup}"
     run = next(folder.glob("*/"), None)
     if run is None or not RunDirectory.view(run).has(VERIFICATION):
@@ -99,7 +103,7 @@ def compress(data: Path, work: Path, weights: Path, speedup: str) -> Verificatio
         if done.returncode not in (0, 1, 5):
             sys.exit(f"bench_fashion: compress --speedup {speedup} ended with {done.returncode}")
         run = next(folder.glob("*/"))
-    return RunDirectory.view(run).read(VERIFICATION)
+    return run
 
 
 def print_table(records: dict[str, VerificationRecord]) -> None:

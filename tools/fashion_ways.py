@@ -1,0 +1,121 @@
+"""The same network at the same latency, its widths chosen in other ways: all alike, and by MACs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from baselines import Importance, Widths, importance_kept, others_at_latency  # the script's own folder
+from torch import nn
+
+from deployprune.backends.registry import backend_of
+from deployprune.export.formats import get_format
+from deployprune.pipeline.exporting import write_formats
+from deployprune.pipeline.recovering import recover
+from deployprune.pipeline.scoring import score_units
+from deployprune.pipeline.targets import target_key
+from deployprune.pipeline.workbench import Workbench
+from deployprune.profiling.comparing import compare_files
+from deployprune.profiling.fit import fit_latency
+from deployprune.progress import SilentObserver
+from deployprune.pruning.candidates import kept_units
+from deployprune.records import Ratio, Target
+from deployprune.rundir import RunDirectory
+from deployprune.steps import PLAN
+from deployprune.training.evaluate import accuracy
+
+__all__ = ["print_ways"]
+
+_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one way of choosing widths came to."""
+
+    kept: float
+    macs: float
+    accuracy: float
+    ratios: Mapping[str, Ratio]
+
+
+def print_ways(runs: Mapping[str, Path]) -> None:
+    """A row for every way of every run (speed-up to folder), each recovered as the run was, as Markdown."""
+    print("\n| target | widths | importance kept | MACs | latency / dense | top-1 |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for speedup, folder in runs.items():
+        run = RunDirectory.view(folder)
+        bench = Workbench(run.config, SilentObserver())
+        for way, widths in _ways(run, bench).items():
+            found = _recover(bench, score_units(bench), widths)
+            latency = ", ".join(f"{key.split('-')[0]} {ratio.value:.3f}" for key, ratio in found.ratios.items())
+            cells = [speedup, way, f"{found.kept:.1%}", f"{found.macs:.1%}", latency, f"{found.accuracy:.2%}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _ways(run: RunDirectory, bench: Workbench) -> dict[str, Widths]:
+    """The run's own plan, and others that no target is predicted to take longer for."""
+    plan, tables = run.read(PLAN), run.tables()
+    models = {key: fit_latency(table, bench.analysis.record) for key, table in tables.items()}
+    own = {key: model.predict_ms(plan.widths) for key, model in models.items()}
+
+    def latency(widths: Widths) -> float:
+        return max(model.predict_ms(widths) / own[key] for key, model in models.items())
+
+    step = max(table.channel_step for table in tables.values())
+    others = others_at_latency(bench.analysis.record, bench.groups, score_units(bench), latency, 1.0, channel_step=step)
+    return {"table": plan.widths, **others}
+
+
+def _recover(bench: Workbench, importance: Importance, widths: Widths) -> _Outcome:
+    kept = {name: kept_units(importance[name], width) for name, width in widths.items()}
+    with SilentObserver().step("") as task:
+        module, _ = recover(bench, kept, lambda: importance, None, task)
+    record, data = bench.analysis.record, bench.data
+    if data is None:
+        raise SystemExit("bench_fashion: the run has no data")
+    return _Outcome(
+        kept=importance_kept(importance, widths),
+        macs=record.macs_at(widths) / record.macs,
+        accuracy=accuracy(module, data).value,
+        ratios=_measure(bench, module),
+    )
+
+
+def _measure(bench: Workbench, module: nn.Module) -> dict[str, Ratio]:
+    """The module's files against the dense ones, on every target."""
+    with TemporaryDirectory(prefix="bench-fashion-") as folder:
+        write = _writer(bench, Path(folder))
+        files = {"dense": write(bench.module, "dense"), "candidate": write(module, "candidate")}
+        return {
+            target_key(target): _compare(target, {role: paths[target] for role, paths in files.items()})
+            for target in bench.targets
+        }
+
+
+def _writer(bench: Workbench, folder: Path) -> Callable[[nn.Module, str], dict[Target, Path]]:
+    formats = sorted({backend_of(target).format for target in bench.targets})
+
+    def write(module: nn.Module, name: str) -> dict[Target, Path]:
+        stem = folder / name
+        write_formats(module, bench.examples(), bench.specs, stem, formats, static=False)
+        return {target: get_format(backend_of(target).format).path(stem) for target in bench.targets}
+
+    return write
+
+
+def _compare(target: Target, paths: Mapping[str, Path]) -> Ratio:
+    compared = compare_files(
+        backend_of(target),
+        target,
+        paths,
+        "dense",
+        half_width=0.005,
+        min_rounds=40,
+        max_rounds=2000,
+        budget_s=_SECONDS,
+        seed=1,
+    )
+    return compared["candidate"][1]
