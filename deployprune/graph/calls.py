@@ -17,7 +17,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from deployprune.graph.capture import Captured
-from deployprune.graph.copying import copy_module
+from deployprune.graph.copying import copy_module, forget
 from deployprune.graph.proof import load_state, random_state
 from deployprune.graph.reading import reading
 from deployprune.graph.training_run import trains
@@ -91,6 +91,7 @@ def find_calls(module: nn.Module, captured: Captured) -> Calls:
     dense, own = copy_module(captured.module), copy_module(module).eval()
     load_state(dense, state, {})
     load_state(own, state, {})
+    forget(own)
     with torch.no_grad():
         sketches = _Sketcher(dense)
         sketches.run(*captured.inputs)

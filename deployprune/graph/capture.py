@@ -20,6 +20,7 @@ import torch
 from torch import fx, nn
 
 from deployprune.errors import UnsupportedModelError
+from deployprune.graph.copying import forget
 from deployprune.graph.origin import first_line, location_of, source_line
 from deployprune.graph.rules import operation_name, rule_for
 from deployprune.graph.training_form import find_dropouts, make_trainable
@@ -44,6 +45,7 @@ def capture(module: nn.Module, inputs: tuple[Any, ...]) -> Captured:
     with _evaluating(module), torch.no_grad():
         reference = _run_forward(module, inputs)
         for dynamic in (True, False):
+            forget(module)
             exported = _export(module, inputs, dynamic=dynamic)
             dropouts, program = find_dropouts(exported), _decompose_unknown(exported)
             for functional in (False, True):

@@ -1,4 +1,4 @@
-"""Copies of modules, whatever a forward may have left behind on them."""
+"""Copies of modules, and what a forward may have left behind on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-__all__ = ["copy_module"]
+__all__ = ["copy_module", "forget"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -21,6 +21,21 @@ def copy_module(module: M, replaced: Mapping[int, torch.Tensor] | None = None) -
     """
     memo = {id(tensor): tensor.detach().clone() for part in module.modules() for tensor in _results(vars(part))}
     return copy.deepcopy(module, {**memo, **(replaced or {})})
+
+
+def forget(module: nn.Module) -> None:
+    """Let modules drop what they keep of their parameters from earlier forwards, as they do where the mode changes.
+
+    The modes are afterwards what they were.
+    """
+    modes = {part: part.training for part in module.modules()}
+    try:
+        module.train()
+        module.eval()
+    except NotImplementedError:  # torch forbids it on its own exported modules, which keep nothing
+        return
+    for part, mode in modes.items():
+        part.training = mode
 
 
 def _results(value: Any) -> Iterator[torch.Tensor]:

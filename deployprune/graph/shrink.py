@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from deployprune.graph.copying import copy_module
+from deployprune.graph.copying import copy_module, forget
 from deployprune.graph.origin import module_of
 from deployprune.graph.propagate import bind
 from deployprune.graph.removal import Removal, kept_parameters
@@ -37,6 +37,7 @@ def shrink(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> tuple
     for name in (name for branch in removal.skipped for name in branch.parameters):
         owner, _, leaf = name.rpartition(".")
         setattr(small.get_submodule(owner), leaf, None)
+    forget(small)
     attributes = _stock_attributes(small, _given(pruned))
     patch(small, attributes)
     return small, attributes

@@ -110,6 +110,41 @@ class SharedConfig(nn.Module):
         return self.head(self.layers(self.embed(x.flatten(2).transpose(1, 2))).mean(1))
 
 
+class Cached(Heads):
+    """Keeps what it has read of a parameter until the mode changes, as attention with relative positions does."""
+
+    def __init__(self) -> None:
+        super().__init__(SimpleNamespace(heads=4))
+        self.table, self.cache = nn.Parameter(torch.randn(4, 7)), {}
+
+    def train(self, mode: bool = True) -> nn.Module:
+        self.cache = {}
+        return super().train(mode)
+
+    def bias(self, places: Tensor) -> Tensor:
+        if self.training:
+            return self.table[:, places]
+        if places.device not in self.cache:
+            self.cache[places.device] = self.table[:, places]
+        return self.cache[places.device]
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.config.heads, 6).permute(2, 0, 3, 1, 4).unbind(0)
+        places = (torch.arange(n)[:, None] - torch.arange(n)).clamp(-3, 3) + 3
+        y = ((q @ k.transpose(2, 3)) / 6**0.5 + self.bias(places)).softmax(-1) @ v
+        return x + self.out(y.transpose(1, 2).reshape(b, n, self.config.heads * 6))
+
+
+class CachedResults(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Linear(3, 24), Cached(), nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.mix(self.embed(x.flatten(2)[:, :, :9].transpose(1, 2))).mean(1))
+
+
 class Flat(nn.Module):
     """Its own forward holds the size: there is no module in it that could be grafted."""
 
@@ -139,6 +174,7 @@ PRODUCTS: dict[str, tuple[Callable[[], nn.Module], str, tuple[str, ...]]] = {
     "stock": (lambda: ViT("stock"), "grafted", ("blocks.0.attention", "blocks.1.attention")),
     "constants": (Constants, "grafted", ("mixers.0", "mixers.1")),
     "config": (SharedConfig, "eager", ()),
+    "cached": (CachedResults, "eager", ()),
     "flat": (Flat, "graph", ()),
 }
 
@@ -212,6 +248,13 @@ def test_a_graft_follows_the_mode_of_training(products: Any) -> None:
     module.train()
     assert not torch.equal(module(x), module(x))  # dropout
     assert not torch.equal(module.mixers[0].norm.running_mean, before)
+
+
+def test_what_a_module_keeps_of_its_parameters_is_not_taken_over(products: Any) -> None:
+    analysis, _, pruned = products["cached"]
+    assert "mix.table" in pruned.kept
+    assert analysis.module.mix.table.shape == (4, 7)
+    assert all(type(tensor) is Tensor for tensor in analysis.module.mix.cache.values())  # nothing of the tracer's
 
 
 def test_the_graph_drops_between_recurrent_layers_where_it_trains() -> None:
