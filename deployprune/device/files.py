@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deployprune.backends.devices.address import LOCAL, device_label
 from deployprune.codec import decode, encode, readable
 from deployprune.device.identity import device_folder
 from deployprune.device.records import DeviceTable
@@ -14,11 +15,15 @@ __all__ = ["read_table", "table_path", "write_table"]
 
 
 def table_path(folder: Path, table: DeviceTable) -> Path:
-    """Where a table belongs: ``<processor>/<backend>-<version>-<precision>-t<threads>.json`` below ``folder``."""
+    """Where a table belongs: ``<processor>/<backend>-<version>-<precision>-t<threads>.json`` below ``folder``.
+
+    That of another device has its label behind it, ``...-t1-board-1a2b3c.json``: two boards may have one processor.
+    """
     target = table.target
     batch = f"-b{target.batch}" if target.batch != 1 else ""
     version = f"-{table.runtime_version}" if table.runtime_version else ""
-    name = f"{target.backend}{version}-{target.precision}-t{target.threads}{batch}.json"
+    device = f"-{device_label(target.device)}" if target.device != LOCAL else ""
+    name = f"{target.backend}{version}-{target.precision}-t{target.threads}{batch}{device}.json"
     return folder / device_folder(table.host) / name
 
 

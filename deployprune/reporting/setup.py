@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deployprune.backends.devices.address import LOCAL
 from deployprune.config import command_line
 from deployprune.records import Host, LatencyTable, ParityResult, Target
 from deployprune.records.naming import label_targets
@@ -12,7 +13,7 @@ from deployprune.reporting.wording import format_share, format_target
 from deployprune.rundir import CONFIG_FILE
 from deployprune.units import format_bytes, format_ms
 
-__all__ = ["TABLE_COLUMNS", "command", "file_rows", "host_rows", "model_rows", "table_rows"]
+__all__ = ["TABLE_COLUMNS", "command", "file_rows", "host_rows", "machine_rows", "model_rows", "table_rows"]
 
 TABLE_COLUMNS = ("target", "dense p50", "noise", "step", "variants", "predicts 90 % within", "took")
 
@@ -65,6 +66,17 @@ def model_rows(view: RunView) -> tuple[tuple[str, str], ...]:
     source = f"{model.source} ({model.kind}{f', {model.arch}' if model.arch else ''}){trusted}"
     hashed = (("sha256", model.sha256[:16]),) if model.sha256 else ()
     return (("model", source), *hashed, ("inputs", inputs))
+
+
+def machine_rows(view: RunView) -> tuple[tuple[str, str], ...]:
+    """The machine that the run was made on, and first those that files were timed on, where they are others."""
+    tables = {table.target.device: table for table in view.tables.values()}
+    here = tables.pop(LOCAL, None)
+    if not tables:
+        return host_rows(view.host)
+    boards = [row for device, table in tables.items() for row in (("timed on", device), *host_rows(table.host))]
+    made = "this machine" if here is None else "this machine, and timed on it too"
+    return (*boards, ("made on", made), *host_rows(view.host))
 
 
 def host_rows(host: Host | None) -> tuple[tuple[str, str], ...]:

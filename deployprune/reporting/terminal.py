@@ -115,5 +115,5 @@ def _widths(rows: Sequence[pruning.WidthRow]) -> RenderableType:
 
 def _surroundings(view: RunView) -> Iterator[RenderableType]:
     yield title("Host and settings")
-    yield grid((*setup.model_rows(view), *setup.host_rows(view.host), ("run", str(view.root))))
+    yield grid((*setup.model_rows(view), *setup.machine_rows(view), ("run", str(view.root))))
     yield from section("To reproduce", [setup.command(view)])

@@ -41,6 +41,13 @@ def test_a_table_comes_back_from_its_file_and_people_can_read_it(table: DeviceTa
     assert text.count('"samples_ms"') <= len(text.splitlines())
 
 
+def test_two_boards_with_one_processor_have_files_of_their_own(table: DeviceTable, tmp_path: Path) -> None:
+    boards = [replace(table, target=replace(table.target, device=f"ssh://board-{name}")) for name in "ab"]
+    paths = {table_path(tmp_path, board) for board in (table, *boards)}
+    assert len(paths) == 3
+    assert len({path.parent for path in paths}) == 1
+
+
 @pytest.mark.parametrize("content", ["", "{", '{"schema": "deployprune/plan/1", "record": {}}', "\x00"])
 def test_what_is_no_device_table_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "table.json"

@@ -19,6 +19,7 @@ from deployprune.reporting.markdown import render_markdown
 from deployprune.reporting.pages import render_analysis, render_devices, render_tables
 from deployprune.reporting.terminal import render_terminal, render_verification
 from deployprune.rundir import RunDirectory
+from deployprune.steps import PLAN, table_step
 
 FORMATS = ("terminal", "markdown")
 STEPS = len(made_up.records())
@@ -114,6 +115,33 @@ def test_a_profile_is_no_interrupted_run(tmp_path: Path, form: str) -> None:
     assert "2 latency tables" in text
     assert "NOT FINISHED" not in text
     assert "deployprune profile resnet20.pt" in text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("also_here", [True, False])
+def test_a_board_is_shown_beside_the_machine_that_the_run_was_made_on(
+    tmp_path: Path, form: str, also_here: bool
+) -> None:
+    run = made_up.make_run(tmp_path)
+    board = replace(made_up.HOST, cpu="Cortex-A76", cores=4, isa=("neon",))
+    table = made_up.table("onnxruntime")
+    remote = replace(table, target=replace(table.target, device="ssh://board"), host=board)
+    if not also_here:
+        for path in run.table_files():
+            path.unlink()
+    run.write(table_step("onnxruntime-t1-f32-b1-board"), remote)
+    text = render(run, form)
+    first, last = text.index("Cortex-A76, 4 cores, neon"), text.rindex("Made-up CPU @ 2.00GHz")
+    assert text.index("ssh://board") < first < text.index("this machine") < last
+    assert ("this machine, and timed on it too" in text) == also_here
+
+
+def test_a_plan_that_exceeds_its_budget_is_told(tmp_path: Path) -> None:
+    run = made_up.make_run(tmp_path)
+    plan = run.read(PLAN)
+    run.write(PLAN, replace(plan, target_ratio=dict.fromkeys(plan.target_ratio, 0.48)))
+    text = render(run, "markdown")
+    assert "NO PLAN was clearly within every budget, and this one takes 101.7 % of that on" in text
 
 
 def test_markdown_cells_cannot_break_out(tmp_path: Path) -> None:
