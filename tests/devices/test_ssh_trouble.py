@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ssh_server import SshServer, make_key
 
+from deployprune.backends.devices.connection import Connection
 from deployprune.backends.devices.link import Link
 from deployprune.backends.devices.remote import RemoteDevice
 from deployprune.backends.feeds import random_feeds
@@ -125,7 +126,7 @@ def test_a_device_that_stays_away_is_an_error(own_server: SshServer, target: Tar
 
 def test_a_call_that_is_cut_again_and_again_is_an_error(own_server: SshServer) -> None:
     """As when a runtime takes the agent down with it, every time."""
-    device = RemoteDevice(own_server.url)
+    connection = Connection(own_server.url)
     cuts = []
 
     def work(link: Link) -> None:
@@ -133,10 +134,10 @@ def test_a_call_that_is_cut_again_and_again_is_an_error(own_server: SshServer) -
         link.call("survey", {})
 
     with pytest.raises(DeviceError, match="lost 4 times"):
-        device.attempt(work)
+        connection.attempt(work)
     assert cuts == [1] * 4
-    assert device.survey().problem is None
-    device.close()
+    assert connection.call("survey", {})["problem"] is None
+    connection.close()
 
 
 def test_a_device_that_was_never_there_is_an_error_at_once(own_server: SshServer) -> None:
