@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         plan,
         profile,
         prune,
+        sweep,
         verify,
     )
 
@@ -35,6 +36,7 @@ __all__ = [
     "plan",
     "profile",
     "prune",
+    "sweep",
     "verify",
 ]
 __version__ = "0.1.0"

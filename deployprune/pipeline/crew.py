@@ -53,10 +53,16 @@ def assist(*, trust_pickle: bool = False) -> tuple[VerificationRecord, Path]:
     return _await(directory, VERIFICATION), root
 
 
-def assist_sweep(*, trust_pickle: bool = False) -> None:
-    """Train along in one run after another, until the main process names no more; a run may end without a verdict."""
+def assist_sweep(*, trust_pickle: bool = False) -> Path | None:
+    """Train along in one run after another, until the main process names no more; a run may end without a verdict.
+
+    Gives the folder of the sweep, or None where no run was named.
+    """
+    folder = None
     while (root := share_root(None)) is not None:
         _comes(_train_in(root, trust_pickle=trust_pickle), VERIFICATION)
+        folder = root.parent
+    return folder
 
 
 def _train_in(root: Path, *, trust_pickle: bool) -> RunDirectory:

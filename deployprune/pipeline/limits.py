@@ -12,9 +12,9 @@ from deployprune.pruning.ceilings import SIZE, Ceiling
 from deployprune.pruning.counts import count_products
 from deployprune.records import Analysis, LimitCheck
 from deployprune.steps import ExportRecord
-from deployprune.units import format_bytes, format_count
+from deployprune.units import Amount, format_bytes, format_count
 
-__all__ = ["ceilings_of", "check_limits", "onnx_bytes"]
+__all__ = ["ceilings_of", "check_limits", "onnx_bytes", "weight_bytes"]
 
 _TEXTS: Mapping[str, Callable[[int], str]] = {
     "parameters": format_count,
@@ -24,8 +24,11 @@ _TEXTS: Mapping[str, Callable[[int], str]] = {
 _SIZE_AIM = 0.995  # of a file's limit: candidates are exported under other names than what ships
 
 
-def ceilings_of(config: Config, analysis: Analysis, module: nn.Module, dense_bytes: int) -> tuple[Ceiling, ...]:
-    """The configured limits for the planner; shares are of the dense model, whose ONNX file has ``dense_bytes``."""
+def ceilings_of(
+    limits: Mapping[str, Amount], analysis: Analysis, module: nn.Module, dense_bytes: int
+) -> tuple[Ceiling, ...]:
+    """The limits, by ``parameters``, ``macs`` and ``size``, for the planner; shares are of the dense model, whose ONNX
+    file has ``dense_bytes``."""
     models = {
         "parameters": count_products(analysis.weights),
         "macs": count_products((*layer.output, *layer.reduced) for layer in analysis.layers if layer.contracts),
@@ -40,7 +43,7 @@ def ceilings_of(config: Config, analysis: Analysis, module: nn.Module, dense_byt
             text=_TEXTS[name],
             aim=_SIZE_AIM if name == SIZE else 1.0,
         ).calibrated(analysis.dense_widths(), dense[name])
-        for name, amount in config.pruning.limits.items()
+        for name, amount in limits.items()
     )
 
 
@@ -57,7 +60,10 @@ def onnx_bytes(export: ExportRecord) -> int:
     return next(artifact.size_bytes for artifact in export.artifacts if artifact.format == "onnx")
 
 
+def weight_bytes(module: nn.Module) -> int:
+    """The bytes of all weights."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+
+
 def _bytes_each(module: nn.Module) -> float:
-    parameters = list(module.parameters())
-    numbers = sum(parameter.numel() for parameter in parameters)
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters) / max(numbers, 1)
+    return weight_bytes(module) / max(sum(parameter.numel() for parameter in module.parameters()), 1)

@@ -79,7 +79,7 @@ class Run:
         if not self.config.pruning.limits:
             return ()
         dense_bytes = onnx_bytes(self.directory.read(DENSE))
-        return ceilings_of(self.config, self.bench.analysis.record, self.bench.module, dense_bytes)
+        return ceilings_of(self.config.pruning.limits, self.bench.analysis.record, self.bench.module, dense_bytes)
 
     def dense_keeps_limits(self) -> bool:
         """Whether the dense model is within all of them."""

@@ -14,7 +14,7 @@ from toy_project import INPUT, bright_quarters, network
 import deployprune
 from deployprune.backends.registry import require_backend
 from deployprune.errors import ParityError, RunDirectoryError, UnsupportedModelError, UsageError
-from deployprune.records import InputSpec, Target
+from deployprune.records import InputSpec, Target, Verdict
 from deployprune.sources.data import load_data
 from deployprune.training.settings import RecoverySettings
 
@@ -71,6 +71,14 @@ def test_the_steps_one_by_one(net: torch.nn.Module, tmp_path: Path) -> None:
     assert plan.predicted_ratio["fake-t1-f32-b1"] <= 1 / 1.45
     with pytest.raises(UnsupportedModelError, match="floor"):
         deployprune.plan(analysis, [table], speedup=100)
+    less = deployprune.plan(analysis, [table], speedup=1.45, max_parameters="30%", max_macs="40%")
+    assert sum(less.widths.values()) < sum(plan.widths.values())
+    assert analysis.record.macs_at(less.widths) <= 0.4 * analysis.record.macs
+    assert deployprune.prune(net, EXAMPLE, kept=less.kept).module(*EXAMPLE).shape == net(*EXAMPLE).shape
+    with pytest.raises(UnsupportedModelError, match="the limit of"):
+        deployprune.plan(analysis, [table], speedup=1.45, max_size="0.1%")
+    with pytest.raises(UsageError, match="max_macs"):
+        deployprune.plan(analysis, [table], speedup=1.45, max_macs="many")
     pruned = deployprune.prune(net, EXAMPLE, kept=plan.kept)
     assert pruned.widths == plan.widths
     x, y = bright_quarters(96)
@@ -146,6 +154,26 @@ def test_a_run_from_python_gives_the_files_of_the_command_line(
     assert done.returncode == 0, done.stderr
     assert done.stdout == "PASS True True\n"
     assert done.stderr == ""
+
+
+def test_a_sweep_is_a_run_a_speed_up(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    settings = {
+        "model.inputs": [INPUT],
+        "target.backends": ["fake"],
+        "table.variants": 6,
+        "table.rounds": 3,
+        "verification.unstructured": False,
+        "output": str(tmp_path),
+    }
+    record, folder = deployprune.sweep("model.pt", [1.45, "1.2x"], settings)
+    assert [point.speedup for point in record.points] == [1.2, 1.45]
+    assert record.verdict is Verdict.PASS
+    assert folder.parent == tmp_path
+    assert isinstance(deployprune.load_pruned(folder / "1.45x"), torch.nn.Module)
+    for speedups in ([], [0.5]):
+        with pytest.raises(UsageError, match="speed-up"):
+            deployprune.sweep("model.pt", speedups, settings)
 
 
 PROGRAM = """

@@ -1,11 +1,10 @@
-"""The steps of ``deployprune compress`` as functions, for Python; :mod:`deployprune` offers them by name."""
+"""The steps of a run one by one: measure, plan, prune, export."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,51 +16,22 @@ from deployprune.export.artifact import file_artifact
 from deployprune.export.formats import format_of
 from deployprune.export.parity import check_parity, require_parity
 from deployprune.graph.analysis import GraphAnalysis, PrunedModel, analyze
-from deployprune.graph.shrink import patch
-from deployprune.graph.surgery import slice_parameters
-from deployprune.pipeline import crew, doors
+from deployprune.options import PruningConfig
 from deployprune.pipeline.exporting import write_formats
+from deployprune.pipeline.limits import ceilings_of, weight_bytes
 from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.variants import variant_files
-from deployprune.pipeline.weights import read_weights
 from deployprune.pipeline.workbench import Workbench
-from deployprune.processes import is_assistant
 from deployprune.profiling.fit import fit_latency
-from deployprune.progress import Observer, SilentObserver
+from deployprune.progress import SilentObserver
 from deployprune.pruning.importance import score
 from deployprune.pruning.planner import plan_widths
-from deployprune.records import Artifact, InputSpec, LatencyTable, ModelRef, Plan, Target, VerificationRecord
-from deployprune.rundir import RunDirectory
-from deployprune.sources import models
-from deployprune.steps import MODEL, PLAN, PRUNED, VERIFICATION
-from deployprune.training.recovery import finetune
+from deployprune.records import Artifact, InputSpec, LatencyTable, Plan, Target
 
-__all__ = [
-    "analyze",
-    "compress",
-    "export",
-    "finetune",
-    "load_model",
-    "load_pruned",
-    "plan",
-    "profile",
-    "prune",
-    "verify",
-]
+__all__ = ["export", "plan", "profile", "prune"]
 
 Inputs = tuple[torch.Tensor, ...]
-
-
-def load_model(
-    source: str | Path,
-    *,
-    arch: str | None = None,
-    arch_kwargs: dict[str, Any] | None = None,
-    trust_pickle: bool = False,
-) -> nn.Module:
-    """Load a model file or a zoo's model in evaluation mode; see :func:`deployprune.sources.models.load_model`."""
-    return models.load_model(source, arch=arch, arch_kwargs=arch_kwargs, trust_pickle=trust_pickle)[0]
 
 
 def profile(
@@ -96,17 +66,31 @@ def plan(
     speedup: float,
     *,
     criterion: str = "l2",
+    max_parameters: str | float | None = None,
+    max_macs: str | float | None = None,
+    max_size: str | float | None = None,
 ) -> Plan:
     """The widths that keep most importance at ``speedup`` times the dense speed, predicted, on every table's target.
 
-    Raises UnsupportedModelError, naming the floor, for a speed-up that no widths reach.
+    The limits are numbers or texts such as ``"1.5M"``, ``"4MB"`` and ``"50%"`` of the dense model; a size is that of
+    all weights in bytes, for there is no file yet. The plan's ``interval`` says how far predictions may be off.
+    Raises UnsupportedModelError, naming the floor, for a speed-up or a limit that no widths reach.
     """
     groups, record = analysis.record.groups, analysis.record
     fitted = {target_key(table.target): fit_latency(table, record) for table in tables}
     dense = record.dense_widths()
     limits = {key: (0.0, model.predict_ms(dense) / speedup) for key, model in fitted.items()}
-    step = max(table.channel_step for table in tables)
-    return plan_widths(groups, score(criterion, analysis.module, groups), fitted, limits, channel_step=step)
+    given = PruningConfig(max_parameters=max_parameters, max_macs=max_macs, max_size=max_size).limits
+    planned = plan_widths(
+        groups,
+        score(criterion, analysis.module, groups),
+        fitted,
+        limits,
+        channel_step=max(table.channel_step for table in tables),
+        ceilings=ceilings_of(given, record, analysis.module, weight_bytes(analysis.module)),
+    )
+    known = {target_key(table.target): table.interval for table in tables if table.interval is not None}
+    return replace(planned, interval=known)
 
 
 def prune(
@@ -155,59 +139,3 @@ def export(module: nn.Module, example_inputs: Inputs, path: str | Path, *, stati
         result = check_parity(session, module, example_inputs, artifact=path.name, backend=target.backend)
     require_parity(result)
     return file_artifact(written, path.parent, wanted.name)
-
-
-def verify(
-    baseline: str | Path,
-    candidate: str | Path,
-    settings: Mapping[str, Any] | None = None,
-    *,
-    observer: Observer | None = None,
-) -> VerificationRecord:
-    """Time one file against another; ``settings`` are those of ``deployprune.yaml`` by dotted name."""
-    config = load_config(None, dict(settings or {}), {})
-    return doors.verify_files(config, Path(baseline), Path(candidate), observer=observer or SilentObserver())
-
-
-def compress(
-    source: str | Path, settings: Mapping[str, Any], *, observer: Observer | None = None
-) -> tuple[VerificationRecord, Path]:
-    """The whole way; the verdict and the run directory.
-
-    ``settings`` are those of ``deployprune.yaml`` by dotted name: ``{"target.speedup": "2x", "model.inputs":
-    ["1x3x224x224"]}``. Under ``torchrun`` or ``accelerate launch`` all processes call this and get the same answer.
-    Raises the errors of all steps; a missed budget is a verdict, not an error.
-    """
-    config = load_config(None, {**settings, "model.source": str(source)}, {})
-    if is_assistant():
-        return crew.assist(trust_pickle=config.model.trust_pickle)
-    with RunDirectory.create(Path(config.output), config) as run:
-        return doors.compress(config, run=run, observer=observer or SilentObserver()), run.root
-
-
-def load_pruned(run: str | Path, *, trust_pickle: bool = False) -> nn.Module:
-    """The recovered model of a run, made again from the dense model, the kept indices and safetensors; no pickle.
-
-    Of a run whose budget was met already it is the dense model, which is what the run ships.
-    Raises RunDirectoryError where the run has not come so far.
-    """
-    directory = RunDirectory.view(Path(run))
-    verification = directory.find(VERIFICATION)
-    if verification is not None and verification.already_met:
-        return _load_dense(directory.read(MODEL).model, trust_pickle=trust_pickle).eval()
-    record = directory.read(PRUNED).pruned
-    dense = _load_dense(record.model, trust_pickle=trust_pickle)
-    if record.product == "eager":
-        module = copy.deepcopy(dense)
-        slice_parameters(module, record.kept)
-        patch(module, record.attributes)
-    else:
-        bench = Workbench(directory.config, SilentObserver())
-        kept = directory.read(PLAN).kept
-        module = bench.analysis.rebuild(kept, record.product, record.attributes, record.grafted)
-    read_weights(module, directory.path("weights/recovered.safetensors"))
-    return module.eval()
-
-
-def _load_dense(model: ModelRef, *, trust_pickle: bool) -> nn.Module:
-    return models.load_model(model.source, arch=model.arch, arch_kwargs=model.arch_kwargs, trust_pickle=trust_pickle)[0]
