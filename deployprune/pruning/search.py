@@ -61,7 +61,8 @@ def search(
         tables = [tabulate(limit.model, by_group, incumbent) for limit in limits]
         bands = [(table, limit.low, limit.high) for table, limit in zip(tables, limits, strict=True)]
         solution = solve(menu, bands, time_limit_s=max(_LEAST_S, deadline - time.monotonic()), avoid=avoid)
-        bound = solution.bound
+        if math.isfinite(solution.bound):  # not where the time was up: then the last linearisation's is the nearest
+            bound = solution.bound
         linear = any(table.bilinear for table in tables)
         if solution.widths is None and not linear:
             return None

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from made_up_models import Model, Node, attention, brute_force, chain, conv, dense_block, group, importances, loss_of
 
 from deployprune.errors import UnsupportedModelError, UsageError
+from deployprune.pruning import program, search
+from deployprune.pruning.candidates import Choice
 from deployprune.pruning.planner import floor_ms, plan_widths
+from deployprune.pruning.program import Solution
 from deployprune.records import ChannelGroup, LatencyModel
 
 SMALL = [group("a", 32), group("b", 64), group("c", 64), group("d", 48)]
@@ -74,6 +80,24 @@ def test_a_hundred_groups_in_twenty_seconds() -> None:
     assert time.monotonic() - start < 20
     assert plan.gap <= 0.01
     assert 0.475 <= plan.predicted_ratio["x"] <= 0.5 + 1e-6
+
+
+def test_a_solver_out_of_time_leaves_the_bound_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [group("a", 32), *(group(f"g{i}", 32) for i in range(5))]
+    model, importance = dense_block(groups), importances(groups)
+    limits = {"x": (0.0, 0.5 * dense_ms(model, groups))}
+    first = {}
+
+    def in_time_once(choices: Sequence[Choice], *args: Any, **options: Any) -> Solution:
+        key = tuple(choice.widths for choice in choices)
+        if key in first:
+            return replace(first[key], bound=-np.inf)
+        first[key] = program.solve(choices, *args, **options)
+        return first[key]
+
+    monkeypatch.setattr(search, "solve", in_time_once)
+    assert plan_widths(groups, importance, {"x": model}, limits, channel_step=8).gap < 0.1
+    assert first
 
 
 def test_keeps_the_most_important_units_and_says_what_is_lost() -> None:
