@@ -25,7 +25,7 @@ ROOT = os.environ.get("DEPLOYPRUNE_ARM64_ROOT")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(ROOT is None, reason="DEPLOYPRUNE_ARM64_ROOT names no root: make one with tools/arm64_root"),
+    pytest.mark.skipif(ROOT is None, reason="DEPLOYPRUNE_ARM64_ROOT names no root: make one with tools/arm_root"),
 ]
 
 
