@@ -108,13 +108,16 @@ def _owns_memory(target: fx.Node, writer: fx.Node, order: dict[fx.Node, int]) ->
 def _restore_batch_norm(graph: fx.Graph) -> None:
     """torch's functional form of batch norm cannot be trained; its plain form can."""
     for node in list(graph.nodes):
-        if node.target is not aten._native_batch_norm_legit_no_training.default:
+        if node.target is aten._native_batch_norm_legit_no_training.default:
+            x, weight, bias, mean, variance, momentum, eps = node.args
+            arguments = (x, weight, bias, mean, variance, False, momentum, eps, False)
+        elif node.target is aten._native_batch_norm_legit.no_stats:
+            x, weight, bias, own, momentum, eps = node.args
+            arguments = (x, weight, bias, None, None, own, momentum, eps, False)
+        else:
             continue
-        x, weight, bias, mean, variance, momentum, eps = node.args
         with graph.inserting_after(node):
-            plain = graph.call_function(
-                aten.batch_norm.default, (x, weight, bias, mean, variance, False, momentum, eps, False)
-            )
+            plain = graph.call_function(aten.batch_norm.default, arguments)
         plain.meta = {**node.meta, "val": node.meta["val"][0]}
         for user in list(node.users):
             user.replace_all_uses_with(plain)

@@ -37,6 +37,13 @@ def _standardized_by_batch_norm(parts: Parts, x: Tensor) -> Tensor:
     return F.conv2d(x, F.batch_norm(rows, None, None, weight=parts.gain, training=True).reshape_as(weight))
 
 
+def _standardized_and_written_over(parts: Parts, x: Tensor) -> Tensor:
+    """A call that writes through a view has torch's functional form taken."""
+    y = _standardized_by_batch_norm(parts, x)
+    y.flatten(1).mul_(0.5)
+    return y
+
+
 def _response(parts: Parts, x: Tensor) -> Tensor:
     """Global response normalisation."""
     energy = x.norm(p=2, dim=(2, 3), keepdim=True)
@@ -87,6 +94,7 @@ CASES = {
     "unit length": Case(lambda p, x: F.normalize(x.sigmoid(), dim=-1) * p.scale, _scale_shift, tokens=True, share=0.95),
     "weight standardisation": Case(_standardized, _conv),
     "weight standardisation by batch norm": Case(_standardized_by_batch_norm, _conv, share=0.95),
+    "weight standardisation, written over": Case(_standardized_and_written_over, _conv, share=0.95),
     "weight norm": Case(
         lambda p, x: p["conv"](x), lambda: {"conv": parametrizations.weight_norm(nn.Conv2d(8, 12, 3))}
     ),
