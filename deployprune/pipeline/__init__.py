@@ -11,7 +11,8 @@
 - ``narrowing``: how narrow each channel group may get
 - ``fleet``: work on several devices side by side
 - ``reusing``: latency tables from earlier runs
-- ``tables``, ``planning``, ``landing``: measuring variants, and the closed loop of plan, build and time
+- ``tables``: measuring variants
+- ``planning``, ``landing``, ``trials``, ``aiming``, ``bending``: the closed loop of plan, build and time
 - ``scoring``: the importance of every unit
 - ``recovering``, ``exporting``, ``cards``, ``verifying``, ``judging``: training, files, and the proof of both
 - ``weights``: safetensors in and out
