@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from deployprune.backends.base import Closing, check_target, require_file
+from deployprune.backends.executorch_pool import join_pool, leave_pool, set_threads
 from deployprune.backends.feeds import check_feeds, shape_at_batch
 from deployprune.backends.installed import installed
 from deployprune.backends.silence import held_stderr
@@ -40,9 +40,6 @@ _DTYPES = {  # of ScalarType
     7: "float64",
     11: "bool",
 }
-
-# The runtime has one thread pool a process, and a program keeps the pool that it was loaded with.
-_open_sessions: WeakSet[ExecuTorchSession] = WeakSet()
 
 
 class ExecuTorchBackend:
@@ -84,7 +81,7 @@ class ExecuTorchBackend:
         require_file(path)
         check_target(self, target)
         runtime = _import_runtime()
-        _set_threads(runtime, target.threads)
+        set_threads(runtime, target.threads)
         with held_stderr():
             try:
                 program = runtime._load_program(
@@ -94,7 +91,7 @@ class ExecuTorchBackend:
             except (RuntimeError, ValueError) as e:
                 raise ExportError(f"ExecuTorch cannot open {path}: {e}", hint="export the model again") from e
         session = ExecuTorchSession(program, method, _inputs(program, method, path, target.batch))
-        _open_sessions.add(session)
+        join_pool(session)
         return session
 
 
@@ -108,19 +105,6 @@ def _import_runtime() -> ModuleType:
     with held_stderr():
         runtime._threadpool_get_thread_count()
     return runtime
-
-
-def _set_threads(runtime: ModuleType, threads: int) -> None:
-    if runtime._threadpool_get_thread_count() == threads:
-        return
-    if _open_sessions:
-        raise UsageError(
-            f"ExecuTorch has one thread pool a process, and open sessions use it with "
-            f"{runtime._threadpool_get_thread_count()} threads, not {threads}",
-            hint="close the other sessions first, or use the same number of threads",
-        )
-    with held_stderr():
-        runtime._unsafe_reset_threadpool(threads)
 
 
 def _inputs(program: Any, method: Any, path: Path, batch: int) -> tuple[InputSpec, ...]:
@@ -198,4 +182,4 @@ class ExecuTorchSession(Closing):
     def close(self) -> None:
         """Drop the program; the process's pool stays for the next one."""
         self._method = self._program = self._bound = None
-        _open_sessions.discard(self)
+        leave_pool(self)
