@@ -87,8 +87,10 @@ def _eager_gap(
 ) -> float:
     """The user's own module against the twin; where its forward casts to single, against the pruned graph in single."""
     dtype = next(iter(state.values())).dtype
+    copy = copy_module(eager)
+    _cast(copy, dtype)
     try:
-        return difference(_run_on(copy_module(eager).to(dtype), state, kept, inputs), expected)
+        return difference(_run_on(copy, state, kept, inputs), expected)
     except RuntimeError:
         if dtype is torch.float32:
             raise
@@ -105,7 +107,8 @@ def _run_on(module: nn.Module, state: State, kept: Kept, inputs: tuple[Any, ...]
 
 def _widened(module: fx.GraphModule, dtype: torch.dtype) -> fx.GraphModule:
     """A copy that computes in ``dtype``, also where the graph casts to single by name."""
-    copy = copy_module(module).to(dtype)
+    copy = copy_module(module)
+    _cast(copy, dtype)
     for node in copy.graph.nodes:
         if any(leaf is torch.float32 for leaf in tree_leaves((node.args, node.kwargs))):
             node.args, node.kwargs = fx.node.map_aggregate(
@@ -113,6 +116,13 @@ def _widened(module: fx.GraphModule, dtype: torch.dtype) -> fx.GraphModule:
             )
     copy.recompile()
     return copy
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> None:
+    """Bring all tensors to ``dtype``; complex ones stay complex, which ``Module.to`` would make real."""
+    for tensor in _tensors(module).values():
+        if tensor.is_floating_point() or tensor.is_complex():
+            tensor.data = tensor.data.to(dtype.to_complex() if tensor.is_complex() else dtype)
 
 
 def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> float:
@@ -160,12 +170,18 @@ def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
             noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
             scale = tensor.abs().mean().clamp_min(0.1) if tensor.numel() else 0.1
             state[name] = 0.5 + noise if name in variances else tensor.detach() + scale * (noise - 0.5)
-        elif isinstance(tensor, nn.Parameter) and bool((tensor == tensor.flatten()[:1].sum()).all()):
-            # A weight that starts at zero would hide everything before it.
-            noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
-            state[name] = tensor.detach() + noise / math.sqrt(max(1, tensor[0].numel()))
+        elif isinstance(tensor, nn.Parameter):
+            state[name] = _strengthened(tensor.detach(), generator)
         drawn[id(tensor)] = state[name]
     return state
+
+
+def _strengthened(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A weight that passes on what it reads undiminished: a smaller one, as before training, would hide mistakes."""
+    least = 1 / math.sqrt(max(1, weight[0].numel()))
+    if bool((weight == weight.flatten()[:1].sum()).all()):
+        return weight + least * torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+    return weight * (least / weight.square().mean().sqrt()).clamp_min(1)
 
 
 def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
