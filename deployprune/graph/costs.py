@@ -15,7 +15,7 @@ from deployprune.graph.forms import Forms
 from deployprune.graph.origin import module_of
 from deployprune.graph.propagate import LabelledGraph, bind
 from deployprune.graph.rules import operation_name
-from deployprune.graph.rules.contraction import subscripts
+from deployprune.graph.rules.einsum import subscripts
 from deployprune.records import DimForm, LayerCost
 
 __all__ = ["layer_costs"]

@@ -107,7 +107,7 @@ class _Propagator(fx.Interpreter):
         if not isinstance(value, torch.Tensor):
             return
         self._free.add(node.name)
-        if not value.is_floating_point():
+        if not (value.is_floating_point() or value.is_complex()):
             self.labelled.nodes[node.name] = Labels(tuple(value.shape))
             self.labelled.constants[node.name] = value
             return

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import pytest
 import test_rules_attention
 import test_rules_contraction
+import test_rules_indexing
 import test_rules_movement
 import test_rules_normalization
 import test_rules_recurrent
 import test_rules_reduction
+import test_rules_spectral
 from plans import random_plan
 from rule_cases import Case, analyze_case
 
@@ -57,6 +59,7 @@ def unmasked(rule: Rule) -> Rule:
 CONTRACTION, MOVEMENT = test_rules_contraction.CASES, test_rules_movement.CASES
 NORMALIZATION, REDUCTION = test_rules_normalization.CASES, test_rules_reduction.CASES
 ATTENTION, RECURRENT = test_rules_attention.CASES, test_rules_recurrent.CASES
+INDEXING, SPECTRAL = test_rules_indexing.CASES, test_rules_spectral.CASES
 
 BROKEN: list[tuple[str, Break, Case]] = [
     ("linear", backwards, CONTRACTION["linear"]),
@@ -113,6 +116,17 @@ BROKEN: list[tuple[str, Break, Case]] = [
     ("mul", backwards, REDUCTION["gate of two layers"]),
     ("scaled_dot_product_attention", backwards, ATTENTION["fused projection"]),
     ("scaled_dot_product_attention", without_rewrite, ATTENTION["fused projection"]),
+    ("gather", backwards, INDEXING["gather of tokens"]),
+    ("repeat", without_rewrite, INDEXING["gather by score"]),
+    ("scatter", backwards, INDEXING["scatter"]),
+    ("masked_scatter", backwards, INDEXING["rows under a mask"]),
+    ("max_unpool2d", backwards, INDEXING["unpooling"]),
+    ("narrow", without_rewrite, MOVEMENT["narrow"]),
+    ("grid_sampler", backwards, INDEXING["deformable"]),
+    ("embedding_bag", backwards, INDEXING["bag of rows"]),
+    ("cdist", unmasked, INDEXING["distances"]),
+    ("_fft_r2c", backwards, SPECTRAL["filter"]),
+    ("view_as_complex", backwards, SPECTRAL["parts as channels"]),
     ("lstm", backwards, RECURRENT["lstm"]),
     ("lstm", unmasked, RECURRENT["lstm"]),
     ("gru", backwards, RECURRENT["gru"]),

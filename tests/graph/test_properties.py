@@ -46,7 +46,7 @@ def _as_it_came(call: Call) -> Labels:
 
 
 def _backwards(call: Call) -> Labels:
-    labels = rules.movement.RULES["cat"].labels(call)
+    labels = rules.joining.RULES["cat"].labels(call)
     assert isinstance(labels, Labels)
     turned = tuple(Layer(layer.dims, layer.ids[::-1].copy()) for layer in labels.layers)
     return Labels(labels.shape, turned)
@@ -54,7 +54,7 @@ def _backwards(call: Call) -> Labels:
 
 def _no_new_channels(call: Call) -> Labels:
     """Padding in front taken for padding behind."""
-    labels = rules.movement.RULES["pad"].labels(call)
+    labels = rules.joining.RULES["pad"].labels(call)
     assert isinstance(labels, Labels)
     return Labels(
         labels.shape, tuple(Layer(x.dims, x.ids if x.dims != (1,) else x.ids[::-1].copy()) for x in labels.layers)

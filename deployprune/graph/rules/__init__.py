@@ -10,29 +10,42 @@ from deployprune.graph.rules import (
     assignment,
     attention,
     contraction,
+    convolution,
     creation,
+    einsum,
+    folding,
+    indexing,
+    joining,
     movement,
     normalization,
     pointwise,
     recurrent,
     reduction,
+    spectral,
 )
 from deployprune.graph.rules.base import Call, Rewrite, Rule, Value
 from deployprune.graph.rules.masking import MaskedCall, Operand
 
 __all__ = ["Call", "MaskedCall", "Operand", "Rewrite", "Rule", "Value", "operation_name", "rule_for"]
 
-_RULES: dict[str, Rule] = {
-    **pointwise.RULES,
-    **movement.RULES,
-    **contraction.RULES,
-    **normalization.RULES,
-    **attention.RULES,
-    **reduction.RULES,
-    **creation.RULES,
-    **assignment.RULES,
-    **recurrent.RULES,
-}
+_FAMILIES = (
+    pointwise,
+    movement,
+    joining,
+    folding,
+    indexing,
+    assignment,
+    contraction,
+    convolution,
+    einsum,
+    normalization,
+    attention,
+    recurrent,
+    reduction,
+    creation,
+    spectral,
+)
+_RULES: dict[str, Rule] = {name: rule for family in _FAMILIES for name, rule in family.RULES.items()}
 
 
 def operation_name(op: Any) -> str:

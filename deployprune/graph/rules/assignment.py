@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 
 from deployprune.graph.labels import Labels, Span
-from deployprune.graph.rules.base import Call, Rule, Value, settle, span_of
+from deployprune.graph.rules.base import Call, Rule, Value, named, settle, span_of
+from deployprune.graph.rules.indexing import meet_beside
 from deployprune.graph.rules.pointwise import POINTWISE, meet_all
 
 __all__ = ["RULES"]
@@ -51,6 +52,28 @@ def _write(call: Call, chosen: list[int], written: Value, block: list[int]) -> L
     return settle(met, same, tuple(call.result.shape))
 
 
+def _scatter(call: Call) -> Labels:
+    """Every element of the index names a place along one dimension."""
+    x: Value = call["self"]
+    written = call.get("src")
+    return meet_beside(call, call["dim"] % x.ndim, [x, call["index"], *([written] if written is not None else [])])
+
+
+def _masked_scatter(call: Call) -> Labels:
+    """Whole rows are written under a mask that does not vary along the last dimension, one after another."""
+    x, mask, source = call["self"], call["mask"], call["source"]
+    if mask.labels.shape[-1] > 1 and mask.tensor.stride(-1) != 0:
+        raise NotImplementedError("a mask that may vary along the last dimension")
+    if source.labels.shape[-1] != x.labels.shape[-1]:
+        raise NotImplementedError("rows of another length")
+    span = Span((), frozenset())
+    for value in (x, mask, source):
+        last = value.ndim - 1
+        row = span_of(value.labels, {dim: dim - last for dim in range(value.ndim)})
+        span = call.atoms.meet(span, Span(call.atoms.stiffen(row.layers, frozenset(range(-last, 0))), row.real & {0}))
+    return settle(span, {0: x.ndim - 1}, tuple(call.result.shape))
+
+
 def _chosen(indices: list[Value | None]) -> tuple[list[int], int]:
     """The dimensions that the indices choose places in, and how many dimensions these places have."""
     chosen: list[int] = []
@@ -73,4 +96,6 @@ RULES: dict[str, Rule] = {
     "index_put": Rule(_index_put),
     "slice_scatter": Rule(_slice_scatter),
     "select_scatter": Rule(_select_scatter),
+    **named("scatter scatter_add scatter_reduce", Rule(_scatter)),
+    "masked_scatter": Rule(_masked_scatter),
 }

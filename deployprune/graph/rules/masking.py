@@ -28,7 +28,7 @@ class Operand:
         """The dense tensor with zeros where it is removed."""
         tensor = self.tensor
         for dim, keep in enumerate(self.keeps):
-            if keep is not None and tensor.is_floating_point():
+            if keep is not None and (tensor.is_floating_point() or tensor.is_complex()):
                 stays = torch.zeros(tensor.shape[dim], dtype=torch.bool)
                 stays[keep] = True
                 tensor = torch.where(stays.reshape([-1 if d == dim else 1 for d in range(tensor.ndim)]), tensor, 0)

@@ -34,7 +34,7 @@ RULES: dict[str, Rule] = {
         "feature_dropout float_power gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu "
         "lift_fresh_copy log_sigmoid logical_not masked_fill mish mul multiply native_dropout pow "
         "prelu_kernel relu relu6 rrelu rsub selu silu softplus softsign square sub tanhshrink threshold to "
-        "where",
+        "where real imag angle complex polar conj _conj resolve_conj resolve_neg lift_fresh",
         POINTWISE,
     ),
     **named(

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from deployprune.graph.labels import Ids, Labels, Span
 from deployprune.graph.rules.base import Call, Rule, Value, settle, span_of
 from deployprune.graph.rules.contraction import contract
+from deployprune.graph.rules.joining import concatenate
 from deployprune.graph.rules.masking import zeroed
-from deployprune.graph.rules.movement import concatenate
 
 __all__ = ["RULES"]
 

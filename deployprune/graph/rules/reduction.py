@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deployprune.graph.labels import Labels, Layer
+from deployprune.graph.labels import Labels, Layer, Span
 from deployprune.graph.rules.base import Call, Rule, Value, named, place, settle, span_of
 from deployprune.graph.rules.masking import MaskedCall, Operand, over, zeroed
 from deployprune.graph.rules.pointwise import meet_all
@@ -99,11 +99,32 @@ def _spatial(count: int) -> Rule:
     return Rule(labels)
 
 
+def _unpool(count: int) -> Rule:
+    """Maxima put back where pooling found them: their places are channel by channel those of the maxima."""
+
+    def labels(call: Call) -> Labels:
+        x, places = call["self"], call["indices"]
+        space = frozenset(range(x.ndim - count, x.ndim))
+        still = [
+            Value(Labels(value.labels.shape, call.atoms.stiffen(value.labels.layers, space)), value.tensor, False)
+            for value in (x, places)
+        ]
+        return Labels(tuple(call.result.shape), meet_all(call, still, x.labels.shape).layers)
+
+    return Rule(labels)
+
+
 def _sample(call: Call) -> Labels:
-    """Channels are sampled alike; what says where must be whole."""
-    x: Value = call["input"]
-    call.atoms.freeze_labels(call["grid"].labels)
-    return Labels(tuple(call.result.shape), call.atoms.stiffen(x.labels.layers, frozenset(range(x.ndim)) - {1}))
+    """``(batch, channel, *space)`` is read where ``(batch, *place, coordinate)`` says, all channels alike."""
+    x, grid = call["input"], call["grid"]
+    batch, channel, *space = range(x.ndim)
+    layers = call.atoms.stiffen(x.labels.layers, frozenset(space))
+    places = call.atoms.stiffen(grid.labels.layers, frozenset({grid.ndim - 1}))
+    mapping = {0: batch, **{dim: dim + 1 for dim in range(1, grid.ndim - 1)}}
+    real = span_of(x.labels, {dim: dim for dim in range(x.ndim)}).real & {batch, channel}
+    at = frozenset(mapping[dim] for dim in mapping if grid.labels.shape[dim] > 1)
+    met = call.atoms.meet(Span(layers, real), Span(place(places, mapping), at))
+    return settle(met, {dim: dim for dim in range(x.ndim)}, tuple(call.result.shape))
 
 
 _STATISTICS = Rule(_statistics, None, over("self", _masked_dims, reduces=True))
@@ -144,6 +165,9 @@ RULES: dict[str, Rule] = {
     ),
     **named("max min sort argsort topk argmax argmin median kthvalue", Rule(_choose)),
     **named("grid_sampler grid_sampler_2d grid_sampler_3d", Rule(_sample)),
+    "max_pool3d_with_indices": _spatial(3),
+    "max_unpool2d": _unpool(2),
+    "max_unpool3d": _unpool(3),
     "upsample_linear1d": _spatial(1),
     "upsample_trilinear3d": _spatial(3),
 }

@@ -1,4 +1,4 @@
-"""How sizes and indices in the calls of movement operations follow the widths."""
+"""How sizes and amounts in the calls of movement operations follow the widths."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ __all__ = [
     "count_shuffle_groups",
     "drop_empty",
     "infer_shape",
-    "renumber_indices",
-    "renumber_select",
-    "renumber_slice",
     "resize",
     "resize_pad",
+    "resize_repeats",
     "resize_roll",
     "resize_split",
     "resize_unflatten",
@@ -41,6 +39,20 @@ def resize(name: str) -> Any:
         call.set(name, given)
 
     return rewrite
+
+
+def resize_repeats(call: Rewrite) -> None:
+    """Of one slice as many copies as stay; of more than one as many as there were."""
+    given, shape = list(call.arguments["repeats"]), call.shapes(call.arguments["self"])
+    whole = (1,) * (len(given) - len(shape)) + tuple(shape)
+    sizes = call.sizes()
+    call.set(
+        "repeats",
+        [
+            new if old == 1 and isinstance(count, int) else count
+            for count, old, new in zip(given, whole, sizes, strict=True)
+        ],
+    )
 
 
 def infer_shape(call: Rewrite) -> None:
@@ -86,47 +98,6 @@ def resize_split(call: Rewrite) -> None:
     call.node.kwargs = {}
 
 
-def renumber_slice(call: Rewrite) -> None:
-    """A range of channels becomes the range, or the list, of those that stay."""
-    source = call.arguments["self"]
-    shape = call.shapes(source)
-    dim = call.arguments.get("dim", 0) % len(shape)
-    keep = call.keeps(source)[dim]
-    if keep is None:
-        return
-    start, end, step = call.arguments.get("start"), call.arguments.get("end"), call.arguments.get("step", 1)
-    positions = torch.arange(shape[dim])[slice(start, end, step)]
-    if len(positions) == shape[dim] and (end is None or end > shape[dim]):
-        return  # all of it, also where the batch is a factor of its size
-    kept = call.results[0][dim]
-    chosen = _ranks(keep, positions if kept is None else positions[kept], shape[dim])
-    start, count = int(chosen[0]), len(chosen)
-    if torch.equal(chosen, torch.arange(start, start + count)):
-        call.node.target = aten.slice.Tensor
-        call.node.args = (source, dim, start, start + count)
-    else:
-        call.node.target = aten.index_select.default
-        call.node.args = (source, dim, call.add_constant(chosen))
-    call.node.kwargs = {}
-
-
-def renumber_select(call: Rewrite) -> None:
-    source = call.arguments["self"]
-    shape = call.shapes(source)
-    dim = call.arguments["dim"] % len(shape)
-    keep = call.keeps(source)[dim]
-    if keep is not None:
-        index = torch.tensor([call.arguments["index"] % shape[dim]])
-        call.set("index", int(_ranks(keep, index, shape[dim])))
-
-
-def _ranks(keep: torch.Tensor, positions: torch.Tensor, size: int) -> torch.Tensor:
-    """Where the dense ``positions`` are among those kept."""
-    rank = torch.full((size,), -1, dtype=torch.int64)
-    rank[keep] = torch.arange(len(keep))
-    return rank[positions]
-
-
 def resize_pad(call: Rewrite) -> None:
     shape, amounts = call.result_shapes[0], list(call.arguments["pad"])
     for index in range(len(amounts) // 2):
@@ -148,26 +119,6 @@ def resize_roll(call: Rewrite) -> None:
         if keep is not None:
             shifts[index] = int((keep < shifts[index] % shape[dim]).sum())
     call.set("shifts", shifts)
-
-
-def renumber_indices(call: Rewrite) -> None:
-    """Constant indices into pruned dimensions point to the new places of what stays."""
-    source = call.arguments["self"]
-    single = "indices" not in call.arguments
-    given = [call.arguments["index"]] if single else list(call.arguments["indices"])
-    first = call.arguments["dim"] % len(call.shapes(source)) if single else 0
-    changed = False
-    for offset, index in enumerate(given):
-        keep = call.keeps(source)[first + offset] if isinstance(index, fx.Node) else None
-        if keep is None:
-            continue
-        value = call.constant(index)
-        kept = call.results[0][first + offset]
-        value = value if kept is None else value[kept]
-        given[offset] = call.add_constant(_ranks(keep, value, call.shapes(source)[first + offset]))
-        changed = True
-    if changed:
-        call.set("index" if single else "indices", given[0] if single else given)
 
 
 def count_shuffle_groups(call: Rewrite) -> None:
