@@ -111,6 +111,7 @@ def test_an_interrupt_stops_all_devices() -> None:
     def job(target: Target, task: Task) -> None:
         ready.wait()
         if target.device == "local":
+            time.sleep(0.5)  # by then the main thread has started the others, and waits
             os.kill(os.getpid(), signal.SIGINT)
         deadline = time.monotonic() + 10
         try:
