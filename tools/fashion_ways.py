@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from baselines import Importance, Widths, importance_kept, others_at_latency  # the script's own folder
+from timing import ratios_to_dense
 from torch import nn
 
 from deployprune.backends.registry import backend_of
@@ -17,7 +18,6 @@ from deployprune.pipeline.recovering import recover
 from deployprune.pipeline.scoring import score_units
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
-from deployprune.profiling.comparing import compare_files
 from deployprune.profiling.fit import fit_latency
 from deployprune.progress import SilentObserver
 from deployprune.pruning.candidates import kept_units
@@ -90,7 +90,9 @@ def _measure(bench: Workbench, module: nn.Module) -> dict[str, Ratio]:
         write = _writer(bench, Path(folder))
         files = {"dense": write(bench.module, "dense"), "candidate": write(module, "candidate")}
         return {
-            target_key(target): _compare(target, {role: paths[target] for role, paths in files.items()})
+            target_key(target): ratios_to_dense(
+                target, {role: paths[target] for role, paths in files.items()}, _SECONDS
+            )["candidate"]
             for target in bench.targets
         }
 
@@ -104,18 +106,3 @@ def _writer(bench: Workbench, folder: Path) -> Callable[[nn.Module, str], dict[T
         return {target: get_format(backend_of(target).format).path(stem) for target in bench.targets}
 
     return write
-
-
-def _compare(target: Target, paths: Mapping[str, Path]) -> Ratio:
-    compared = compare_files(
-        backend_of(target),
-        target,
-        paths,
-        "dense",
-        half_width=0.005,
-        min_rounds=40,
-        max_rounds=2000,
-        budget_s=_SECONDS,
-        seed=1,
-    )
-    return compared["candidate"][1]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from latency_material import Case, Conditions, Subject, print_rows
+from timing import ratios_to_dense
 
 from deployprune.backends.registry import backend_of
 from deployprune.errors import UnsupportedModelError
 from deployprune.pipeline.planning import close_loop
 from deployprune.pipeline.targets import target_key
-from deployprune.profiling.comparing import compare_files
 from deployprune.progress import SilentObserver
 from deployprune.pruning.importance import score
 from deployprune.records import Ratio, Target
@@ -93,17 +93,7 @@ def _compare_afresh(dense: Path, candidate: Path, target: Target) -> Ratio:
 
 def compare_here(dense: Path, candidate: Path, target: Target) -> None:
     """Print the ratio of two files' latency as JSON: what the fresh process does."""
-    ratio = compare_files(
-        backend_of(target),
-        target,
-        {"dense": dense, "candidate": candidate},
-        "dense",
-        half_width=0.005,
-        min_rounds=40,
-        max_rounds=2000,
-        budget_s=_SECONDS,
-        seed=1,
-    )["candidate"][1]
+    ratio = ratios_to_dense(target, {"dense": dense, "candidate": candidate}, _SECONDS)["candidate"]
     print(json.dumps([ratio.value, ratio.low, ratio.high]))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from baselines import importance_kept, others_at_latency
 from latency_material import Conditions, Subject, print_rows
 from numpy.typing import NDArray
+from timing import ratios_to_dense
 
 from deployprune.backends.registry import backend_of
 from deployprune.errors import UnsupportedModelError
-from deployprune.profiling.comparing import compare_files
 from deployprune.pruning.importance import score
 from deployprune.pruning.planner import plan_widths
 from deployprune.records import Plan
@@ -92,18 +92,8 @@ def _measure(subject: Subject, ways: Mapping[str, dict[str, int]], share: float)
     """The measured latency of each way's file as a ratio to dense, all in the same rounds."""
     backend = backend_of(subject.target)
     files = {way: subject.variants.file(f"{way}-{share}", widths, backend) for way, widths in ways.items()}
-    compared = compare_files(
-        backend,
-        subject.target,
-        {"dense": subject.dense, **files},
-        "dense",
-        half_width=0.005,
-        min_rounds=40,
-        max_rounds=2000,
-        budget_s=_SECONDS,
-        seed=1,
-    )
-    return {way: compared[way][1].value for way in ways}
+    ratios = ratios_to_dense(subject.target, {"dense": subject.dense, **files}, _SECONDS)
+    return {way: ratios[way].value for way in ways}
 
 
 def _plan(subject: Subject, importance: Importance, share: float, low: float) -> Plan:

@@ -20,6 +20,8 @@ from warm_process import WarmProcess
 from deployprune.rundir import RunDirectory
 from deployprune.steps import VERIFICATION
 
+BRIEF = [*f"compress model.pt --input {INPUT} --speedup 1.3x --epochs 1 --variants 6".split(), *TRAINED]
+
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
@@ -80,20 +82,7 @@ def test_a_run_whose_device_is_lost_for_good_goes_on_with_resume(
 
 @pytest.mark.slow
 def test_a_real_runtime_on_a_device(fresh_project: Path, warm: WarmProcess, server: SshServer) -> None:
-    words = [
-        "compress",
-        "model.pt",
-        "--input",
-        INPUT,
-        "--speedup",
-        "1.3x",
-        "--epochs",
-        "1",
-        "--variants",
-        "6",
-        *TRAINED,
-    ]
-    ended = warm.run(*words, "--backend", "onnxruntime", "--device", server.url, cwd=fresh_project)
+    ended = warm.run(*BRIEF, "--backend", "onnxruntime", "--device", server.url, cwd=fresh_project)
     assert ended.code in (0, 1, 5), ended.stderr  # what a verdict is on a machine with other work
     (result,) = RunDirectory.open(only_run(fresh_project)).read(VERIFICATION).targets
     assert {card.role for card in result.cards} == {"dense", "candidate", "unstructured"}
@@ -110,20 +99,7 @@ def test_a_phone(
     """A phone whose latency is a law of the file's size: the loop meets it, though the nodes' times are of here."""
     folder = tmp_path_factory.mktemp("phone")
     program = write_benchmark(tmp_path_factory.mktemp("programs"), "onnxruntime_perf_test")
-    words = [
-        "compress",
-        "model.pt",
-        "--input",
-        INPUT,
-        "--speedup",
-        "1.3x",
-        "--epochs",
-        "1",
-        "--variants",
-        "6",
-        *TRAINED,
-    ]
-    words += ["--table-rounds", "3", "--backend", "onnxruntime", "--device", f"adb://{SERIAL}?binary={program}"]
+    words = [*BRIEF, "--table-rounds", "3", "--backend", "onnxruntime", "--device", f"adb://{SERIAL}?binary={program}"]
     with fake_phone(folder, monkeypatch):
         command = [sys.executable, "-m", "deployprune", *words, "--verification-seconds", "20"]
         env = {**os.environ, **environment, "ANDROID_ADB_SERVER_PORT": os.environ["ANDROID_ADB_SERVER_PORT"]}
