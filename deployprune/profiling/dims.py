@@ -25,7 +25,8 @@ class DimIndex:
     A size equals its form's, or is that padded to a layout's block: a runtime that keeps channels in blocks of 16
     reports 32 for 24 channels in one variant, and 21 for 21 in another where it left that layout. Of several forms
     that fit, the one that is met exactly most often is taken. Failing that, a form times a constant (flattened images).
-    Without ``paddings`` sizes are taken as they are, such as those in a file.
+    Without ``paddings`` sizes are taken as they are, such as those in a file, and what several forms explain is not
+    explained: more runs must tell them apart.
     """
 
     def __init__(
@@ -57,12 +58,18 @@ class DimIndex:
             padded |= -(-self._sizes // block) * block == sizes
         fitting = padded.all(axis=1)
         if fitting.any():
-            return self._forms[int(np.argmax(np.where(fitting, exact.sum(axis=1), -1)))]
+            best = int(np.argmax(np.where(fitting, exact.sum(axis=1), -1)))
+            return None if self._is_unsure(fitting) else self._forms[best]
         multiples = (self._sizes * sizes[0] == self._sizes[:, :1] * sizes).all(axis=1)
-        if not multiples.any():
+        if not multiples.any() or self._is_unsure(multiples):
             return None
         row = int(np.argmax(multiples))
         return _scaled(self._forms[row], sizes[0] / self._sizes[row, 0])
+
+    def _is_unsure(self, fitting: NDArray[np.bool_]) -> bool:
+        """Whether forms of different groups fit sizes that are as they are."""
+        groups = {frozenset(self._forms[index].groups) for index in np.flatnonzero(fitting)}
+        return not self._paddings and len(groups) > 1
 
 
 def _scaled(form: DimForm, factor: float) -> DimForm | None:

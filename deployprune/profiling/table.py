@@ -42,25 +42,37 @@ def choose_variants(groups: Sequence[ChannelGroup], count: int, seed: int) -> li
 
 
 def choose_probes(groups: Sequence[ChannelGroup], count: int, seed: int) -> list[dict[str, int]]:
-    """``count`` width assignments by which the groups can be told apart: from the first two of them already.
+    """``count`` width assignments by which the groups can be told apart: from the first few of them already.
 
-    No two groups with the same legal widths take the same pair of them in the first two probes, nor in the next two
-    (as long as there are pairs), so that two sizes in a file say which group they follow.
+    Groups with the same legal widths take different ones in some of the first probes, and each of them is narrower than
+    dense in some: two probes are enough for all groups of up to ``n * n - 1`` that have ``n`` legal widths, three for
+    ``n ** 3 - 1``. So the sizes in a few files say which group they follow.
     """
     rng = np.random.default_rng(seed)
-    probes: list[dict[str, int]] = [{} for _ in range(count + count % 2)]
+    probes: list[dict[str, int]] = [{} for _ in range(count)]
     legal = {
         group.name: (*range(-(-group.minimum // group.step) * group.step, group.size, group.step), group.size)
         for group in groups
     }
     for widths in dict.fromkeys(legal.values()):
-        alike = [group for group in groups if legal[group.name] == widths]
-        pairs = len(widths) ** 2
-        for first, second in zip(probes[::2], probes[1::2], strict=True):
-            drawn = np.resize(rng.choice(pairs, min(len(alike), pairs), replace=False), len(alike))
-            for group, pair in zip(alike, drawn.tolist(), strict=True):
-                first[group.name], second[group.name] = widths[pair // len(widths)], widths[pair % len(widths)]
-    return [{group.name: probe[group.name] for group in groups} for probe in probes[:count]]
+        alike = [group.name for group in groups if legal[group.name] == widths]
+        for probe, drawn in zip(probes, _draw_apart(len(alike), len(widths), count, rng), strict=True):
+            probe.update((name, widths[place]) for name, place in zip(alike, drawn, strict=True))
+    return [{group.name: probe[group.name] for group in groups} for probe in probes]
+
+
+def _draw_apart(items: int, choices: int, rows: int, rng: np.random.Generator) -> list[list[int]]:
+    """``rows`` of a choice for every item, such that no two items have the same in all of the first few rows.
+
+    The numbers of a few rows are the digits of one number for every item; the largest, the last choice throughout, is
+    none of them.
+    """
+    digits = next(number for number in range(2, rows + 2) if choices**number > items or number > rows)
+    drawn: list[list[int]] = []
+    while len(drawn) < rows:
+        codes = rng.choice(max(choices**digits - 1, 1), items, replace=choices**digits <= items)
+        drawn += [(codes // choices**place % choices).tolist() for place in range(digits)]
+    return drawn[:rows]
 
 
 def _shares(groups: int, rows: int, rng: np.random.Generator) -> np.ndarray:

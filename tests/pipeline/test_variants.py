@@ -57,6 +57,21 @@ def test_variants_are_cut_out_of_a_template(bench: Workbench, tmp_path: Path) ->
             assert outputs[0].shape == (1, 5)
 
 
+def test_many_groups_of_few_widths_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
+    """As are the heads of a transformer: twelve groups of three."""
+    layers = [part for _ in range(12) for part in (nn.Linear(3, 3), nn.GELU())]
+    module = nn.Sequential(nn.Linear(5, 3), *layers, nn.Linear(3, 5)).eval()
+    config = load_config(None, {"target.backends": ["onnxruntime"]}, {})
+    bench = Workbench(config, SilentObserver(), (module, (torch.zeros(1, 5),)))
+    assert len(bench.groups) == 13
+    with variant_files(bench, 4) as variants:
+        template = variants.template
+        assert template is not None
+        for index, widths in enumerate(variants.widths):
+            exported = export_widths(bench, widths, tmp_path / f"real-{index}", ())["onnx"]
+            assert template.foretells(Sample(model=onnx.load(exported), widths=widths))
+
+
 def test_a_format_that_is_not_made_from_onnx_is_exported_each_time_and_alone(tmp_path: Path) -> None:
     variants = two_variants(["litert"], tmp_path)
     assert variants.template is None

@@ -79,9 +79,11 @@ def test_every_probe_is_legal(shapes: list[tuple[int, int, int]], count: int, se
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 60), st.integers(0, 5))
-def test_two_probes_tell_groups_of_one_size_apart(size: int, count: int, seed: int) -> None:
-    """DenseNet has more groups of 32 channels than there are widths of 32 channels."""
-    groups = [group(f"g{i}", size) for i in range(min(count, size**2))]
-    probes = choose_probes(groups, 4, seed)
-    for first, second in (probes[:2], probes[2:]):
-        assert len({(first[g.name], second[g.name]) for g in groups}) == len(groups)
+def test_few_probes_tell_groups_of_one_size_apart(size: int, count: int, seed: int) -> None:
+    """DenseNet has more groups of 32 channels than there are widths of 32 channels, and DeiT 12 groups of 3 heads."""
+    groups = [group(f"g{i}", size) for i in range(count)]
+    needed = next(number for number in range(2, 8) if size**number > count)
+    probes = choose_probes(groups, 6, seed)[:needed]
+    taken = {tuple(probe[g.name] for probe in probes) for g in groups}
+    assert len(taken) == count
+    assert (size,) * needed not in taken
