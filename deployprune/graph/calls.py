@@ -87,9 +87,8 @@ class _Seen:
 
 def find_calls(module: nn.Module, captured: Captured) -> Calls:
     """Watch one forward of ``module``, and find what crosses its modules' borders in its captured graph."""
-    state = random_state(captured.module, torch.Generator().manual_seed(0))
     dense, own = copy_module(captured.module), copy_module(module).eval()
-    load_state(dense, state, {})
+    state = random_state(dense, torch.Generator().manual_seed(0))
     load_state(own, state, {})
     forget(own)
     with torch.no_grad():

@@ -58,7 +58,7 @@ def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule, call
         return Fit(None)
     small, stock = shrink(module, removal, pruned)
     drawn, graph = copy_module(small).eval(), copy_module(pruned)
-    state = random_state(removal.graph.captured.module, torch.Generator().manual_seed(0))
+    state = random_state(copy_module(removal.graph.captured.module), torch.Generator().manual_seed(0))
     for part in (drawn, graph):
         load_state(part, state, kept_parameters(removal))
     with torch.no_grad():

@@ -7,8 +7,9 @@ is checked that the mask changed the output, since a check that cannot fail is n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
@@ -27,6 +28,7 @@ __all__ = ["TOLERANCE", "difference", "load_state", "prove", "random_inputs", "r
 TOLERANCE = 1e-5
 _MORE_TRIALS = 3  # where no draw has shown that the mask changes anything (a last ReLU may be dead)
 
+M = TypeVar("M", bound=nn.Module)
 State = dict[str, torch.Tensor]
 Kept = Mapping[str, Mapping[int, Sequence[int]]]
 
@@ -63,18 +65,27 @@ def _trial(
     compare_dense: bool,
 ) -> tuple[float, bool]:
     generator = torch.Generator().manual_seed(seed)
-    dense = _widened(removal.graph.captured.module, dtype)
-    state = random_state(dense, generator)
     kept = kept_parameters(removal)
-    inputs = random_inputs(removal.graph.captured.inputs, generator, dtype)
-    with torch.no_grad():
-        load_state(dense, state, {})
+    with torch.no_grad(), _lent(_widened(removal.graph.captured.module, dtype)) as dense:
+        state = random_state(dense, generator)
+        inputs = random_inputs(removal.graph.captured.inputs, generator, dtype)
         expected = flatten_outputs(MaskedTwin(dense, removal).run(*inputs))
         moved = compare_dense and difference(flatten_outputs(dense(*inputs)), expected) > 100 * torch.finfo(dtype).eps
-        gap = difference(_run_on(_widened(pruned, dtype), state, kept, inputs), expected)
+        with _lent(_widened(pruned, dtype)) as copy:
+            gap = difference(_run_on(copy, state, kept, inputs), expected)
         if eager is not None:
             gap = max(gap, _eager_gap(eager, pruned, state, kept, inputs, expected))
     return gap, moved
+
+
+@contextmanager
+def _lent(module: M) -> Iterator[M]:
+    """A copy that is emptied afterwards: graph modules refer to themselves, and are collected late for large models."""
+    try:
+        yield module
+    finally:
+        for tensor in _tensors(module).values():
+            tensor.data = tensor.new_empty(0)
 
 
 def _eager_gap(
@@ -87,13 +98,13 @@ def _eager_gap(
 ) -> float:
     """The user's own module against the twin; where its forward casts to single, against the pruned graph in single."""
     dtype = next(iter(state.values())).dtype
-    copy = copy_module(eager)
-    _cast(copy, dtype)
-    try:
-        return difference(_run_on(copy, state, kept, inputs), expected)
-    except RuntimeError:
-        if dtype is torch.float32:
-            raise
+    with _lent(copy_module(eager)) as copy:
+        _cast(copy, dtype)
+        try:
+            return difference(_run_on(copy, state, kept, inputs), expected)
+        except RuntimeError:
+            if dtype is torch.float32:
+                raise
     single = {name: tensor.float() for name, tensor in state.items()}
     narrow = tuple(x.float() if isinstance(x, torch.Tensor) and x.dtype is dtype else x for x in inputs)
     reference = _run_on(copy_module(pruned), single, kept, narrow)
@@ -148,7 +159,11 @@ def random_inputs(examples: tuple[Any, ...], generator: torch.Generator, dtype: 
 
 
 def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
-    """Every real-valued parameter and buffer by name: vectors, which may be all zeros or ones, are drawn anew."""
+    """Every real-valued parameter and buffer by name, as ``module`` has them from now on.
+
+    Vectors, which may be all zeros or ones, are drawn anew, and small weights made larger. They replace what was there
+    one after another: large models have no room for both.
+    """
     variances = {
         str(node.args[4].target)
         for node in module.graph.nodes
@@ -172,7 +187,7 @@ def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
             state[name] = 0.5 + noise if name in variances else tensor.detach() + scale * (noise - 0.5)
         elif isinstance(tensor, nn.Parameter):
             state[name] = _strengthened(tensor.detach(), generator)
-        drawn[id(tensor)] = state[name]
+        drawn[id(tensor)] = tensor.data = state[name]
     return state
 
 
