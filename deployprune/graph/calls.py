@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from deployprune.graph.capture import Captured
 from deployprune.graph.copying import copy_module, forget
-from deployprune.graph.proof import load_state, random_state
+from deployprune.graph.drawing import load_state, random_state
 from deployprune.graph.reading import reading
 from deployprune.graph.training_run import trains
 

@@ -6,7 +6,6 @@ is checked that the mask changed the output, since a check that cannot fail is n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,19 +16,17 @@ from torch.utils._pytree import tree_leaves
 
 from deployprune.graph.capture import flatten_outputs
 from deployprune.graph.copying import copy_module
+from deployprune.graph.drawing import State, load_state, random_inputs, random_state, tensors_of
 from deployprune.graph.removal import Removal, kept_parameters
-from deployprune.graph.rules import operation_name
-from deployprune.graph.surgery import slice_parameter
 from deployprune.graph.twin import MaskedTwin
 from deployprune.records import Proof
 
-__all__ = ["TOLERANCE", "difference", "load_state", "prove", "random_inputs", "random_state"]
+__all__ = ["TOLERANCE", "difference", "prove"]
 
 TOLERANCE = 1e-5
 _MORE_TRIALS = 3  # where no draw has shown that the mask changes anything (a last ReLU may be dead)
 
 M = TypeVar("M", bound=nn.Module)
-State = dict[str, torch.Tensor]
 Kept = Mapping[str, Mapping[int, Sequence[int]]]
 
 
@@ -84,7 +81,7 @@ def _lent(module: M) -> Iterator[M]:
     try:
         yield module
     finally:
-        for tensor in _tensors(module).values():
+        for tensor in tensors_of(module).values():
             tensor.data = tensor.new_empty(0)
 
 
@@ -131,7 +128,7 @@ def _widened(module: fx.GraphModule, dtype: torch.dtype) -> fx.GraphModule:
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> None:
     """Bring all tensors to ``dtype``; complex ones stay complex, which ``Module.to`` would make real."""
-    for tensor in _tensors(module).values():
+    for tensor in tensors_of(module).values():
         if tensor.is_floating_point() or tensor.is_complex():
             tensor.data = tensor.data.to(dtype.to_complex() if tensor.is_complex() else dtype)
 
@@ -146,69 +143,3 @@ def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> f
             gap = (a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-12)
             worst = max(worst, float("inf") if bool(gap.isnan()) else float(gap))
     return worst
-
-
-def random_inputs(examples: tuple[Any, ...], generator: torch.Generator, dtype: torch.dtype) -> tuple[Any, ...]:
-    """Normal noise in place of real-valued inputs; whole numbers keep their values, which may be indices."""
-    return tuple(
-        torch.randn(x.shape, generator=generator, dtype=dtype)
-        if isinstance(x, torch.Tensor) and x.is_floating_point()
-        else x
-        for x in examples
-    )
-
-
-def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
-    """Every real-valued parameter and buffer by name, as ``module`` has them from now on.
-
-    Vectors, which may be all zeros or ones, are drawn anew, and small weights made larger. They replace what was there
-    one after another: large models have no room for both.
-    """
-    variances = {
-        str(node.args[4].target)
-        for node in module.graph.nodes
-        if node.op == "call_function"
-        and hasattr(node.target, "_schema")
-        and operation_name(node.target) == "batch_norm"
-        if isinstance(node.args[4], fx.Node)
-    }
-    state: State = {}
-    drawn: dict[int, torch.Tensor] = {}  # a tensor under two names is drawn once
-    for name, tensor in _tensors(module).items():
-        if not tensor.is_floating_point():
-            continue
-        if id(tensor) in drawn:
-            state[name] = drawn[id(tensor)]
-            continue
-        state[name] = tensor.detach()
-        if tensor.ndim <= 1:
-            noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
-            scale = tensor.abs().mean().clamp_min(0.1) if tensor.numel() else 0.1
-            state[name] = 0.5 + noise if name in variances else tensor.detach() + scale * (noise - 0.5)
-        elif isinstance(tensor, nn.Parameter):
-            state[name] = _strengthened(tensor.detach(), generator)
-        drawn[id(tensor)] = tensor.data = state[name]
-    return state
-
-
-def _strengthened(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A weight that passes on what it reads undiminished: a smaller one, as before training, would hide mistakes."""
-    least = 1 / math.sqrt(max(1, weight[0].numel()))
-    if bool((weight == weight.flatten()[:1].sum()).all()):
-        return weight + least * torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-    return weight * (least / weight.square().mean().sqrt()).clamp_min(1)
-
-
-def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {
-        **dict(module.named_parameters(remove_duplicate=False)),
-        **dict(module.named_buffers(remove_duplicate=False)),
-    }
-
-
-def load_state(module: nn.Module, state: State, kept: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
-    """Set the parameters and buffers that ``state`` has, each at its kept indices."""
-    for name, tensor in _tensors(module).items():
-        if name in state:
-            dims = kept.get(name, {})
-            tensor.data = slice_parameter(state[name], dims) if dims else state[name]
