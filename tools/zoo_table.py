@@ -1,5 +1,6 @@
 """Prunes every model of the zoo and prints a table: what can go, whether it is proven, trains and exports.
 
+"Seen" counts the plans of which the mask changed an output: only these proofs could have failed.
 Each model runs in a process of its own, so that its peak memory is its own and a crash is one line.
 """
 
@@ -32,7 +33,7 @@ from deployprune.graph.analysis import GraphAnalysis, PrunedModel, analyze
 from deployprune.graph.capture import flatten_outputs
 from deployprune.records import Target
 
-_COLUMNS = ("model", "params", "MACs", "proof", "product", "trains", "onnx", "seconds", "GiB", "note")
+_COLUMNS = ("model", "params", "MACs", "proof", "seen", "product", "trains", "onnx", "seconds", "GiB", "note")
 
 
 def main() -> int:
@@ -83,6 +84,7 @@ def examine(name: str, threads: int, *, export: bool, drawn: bool) -> dict[str, 
         row["MACs"] = f"{analysis.record.prunable_macs / max(1, analysis.record.macs):.2f}"
         products = [analysis.prune(random_plan(analysis, seed), trials=1, seed=seed) for seed in range(3)]
         row["proof"] = f"{max(pruned.proof.relative_difference for pruned in products):.0e}"
+        row["seen"] = f"{sum(pruned.proof.mask_changed_output for pruned in products)} of {len(products)}"
         row["product"] = "/".join(sorted({pruned.proof.product for pruned in products}))
         row["seconds"] = f"{time.monotonic() - started:.1f}"
         row["trains"] = "yes" if trains(products[0], inputs) else "NO"

@@ -60,7 +60,7 @@ def plan_next(
         except UnsupportedModelError as error:
             refused = error
             continue
-        if all(models[key].predict_ms(plan.widths) >= low for key, (low, _) in problem.limits(aim.low, 1.0).items()):
+        if problem.uses_up(models, plan.widths, aim.low):
             return plan
         if any(ceiling.is_used_up(ceiling.count(plan.widths)) for ceiling in calibrated_ceilings(problem, trials)):
             return plan

@@ -66,9 +66,9 @@ class Problem:
         budgets = {key: goal * self.dense_ms(key) for key, goal in self.goals.items()}
         return {key: (low * budget, high * budget) for key, budget in budgets.items()}
 
-    def uses_up(self, models: Mapping[str, LatencyModel], widths: dict[str, int]) -> bool:
-        """Whether the models predict that the widths reach the band of every goal."""
-        return all(models[key].predict_ms(widths) >= low for key, (low, _) in self.limits(*BAND).items())
+    def uses_up(self, models: Mapping[str, LatencyModel], widths: dict[str, int], low: float = BAND[0]) -> bool:
+        """Whether the models predict that the widths take at least the share ``low`` of every goal."""
+        return all(models[key].predict_ms(widths) >= least for key, (least, _) in self.limits(low, 1.0).items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from deployprune.backends.base import Closing
 from deployprune.backends.onnxruntime import OnnxRuntimeBackend
 from deployprune.errors import ParityError
 from deployprune.export.onnx import export_onnx
@@ -16,7 +15,7 @@ from deployprune.export.parity import check_parity, require_parity
 from deployprune.records import InputSpec, ParityResult, Target
 
 
-class Returning:
+class Returning(Closing):
     """A session whose runtime answers with what ``forward`` makes of the first input."""
 
     def __init__(self, forward: object, shape: tuple[int, ...] = (2, 4), dtype: str = "float32") -> None:
@@ -36,14 +35,6 @@ class Returning:
 
     def close(self) -> None:
         raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Double(nn.Module):

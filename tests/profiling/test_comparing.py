@@ -3,14 +3,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import pytest
 from small_models import write_conv_net
 
-from deployprune.backends.base import Backend
+from deployprune.backends.base import Backend, Closing
 from deployprune.backends.registry import get_backend
 from deployprune.errors import UsageError
 from deployprune.profiling.comparing import compare_files
@@ -46,7 +44,7 @@ class Stopwatches:
         return ()
 
 
-class Stopwatch:
+class Stopwatch(Closing):
     inputs: tuple[InputSpec, ...] = ()
 
     def __init__(self, owner: Stopwatches, law: Law, number: int) -> None:
@@ -63,14 +61,6 @@ class Stopwatch:
 
     def close(self) -> None:
         self._owner.open_now -= 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def constant(ms: float) -> Law:
