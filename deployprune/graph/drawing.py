@@ -15,6 +15,7 @@ from deployprune.graph.surgery import slice_parameter
 __all__ = ["State", "load_state", "random_inputs", "random_state", "tensors_of"]
 
 State = dict[str, torch.Tensor]
+_LEAST_SCALE = 0.5  # of a normalisation: with less, a few layers leave nothing of what they read
 
 
 def random_inputs(examples: tuple[Any, ...], generator: torch.Generator, dtype: torch.dtype) -> tuple[Any, ...]:
@@ -30,17 +31,11 @@ def random_inputs(examples: tuple[Any, ...], generator: torch.Generator, dtype: 
 def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
     """Every real-valued parameter and buffer by name, as ``module`` has them from now on.
 
-    Vectors, which may be all zeros or ones, are drawn anew, and small weights made larger. They replace what was there
+    Vectors, which may be all zeros or ones, are drawn anew, small weights and scales made larger, and rows turned round
+    at random: a last layer that only gives what a ReLU removes is alive in the next draw. They replace what was there
     one after another: large models have no room for both.
     """
-    variances = {
-        str(node.args[4].target)
-        for node in module.graph.nodes
-        if node.op == "call_function"
-        and hasattr(node.target, "_schema")
-        and operation_name(node.target) == "batch_norm"
-        if isinstance(node.args[4], fx.Node)
-    }
+    variances, scales = _read_by_norms(module, "running_var"), _read_by_norms(module, "weight")
     state: State = {}
     drawn: dict[int, torch.Tensor] = {}  # a tensor under two names is drawn once
     for name, tensor in tensors_of(module).items():
@@ -52,12 +47,29 @@ def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
         state[name] = tensor.detach()
         if tensor.ndim <= 1:
             noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
-            scale = tensor.abs().mean().clamp_min(0.1) if tensor.numel() else 0.1
-            state[name] = 0.5 + noise if name in variances else tensor.detach() + scale * (noise - 0.5)
+            size = tensor.abs().mean() if tensor.numel() else tensor.new_zeros(())
+            fresh = name in variances or (name in scales and bool(size < _LEAST_SCALE))
+            state[name] = 0.5 + noise if fresh else tensor.detach() + size.clamp_min(0.1) * (noise - 0.5)
         elif isinstance(tensor, nn.Parameter):
-            state[name] = _strengthened(tensor.detach(), generator)
+            signs = torch.randint(2, (len(tensor),) + (1,) * (tensor.ndim - 1), generator=generator) * 2 - 1
+            state[name] = _strengthened(tensor.detach(), generator) * signs
         drawn[id(tensor)] = tensor.data = state[name]
     return state
+
+
+def _read_by_norms(module: fx.GraphModule, argument: str) -> set[str]:
+    """The tensors that normalisations take as this argument of their schema."""
+    names = set()
+    for node in module.graph.nodes:
+        if (
+            node.op == "call_function"
+            and hasattr(node.target, "_schema")
+            and operation_name(node.target).endswith("_norm")
+        ):
+            for value, formal in zip(node.args, node.target._schema.arguments, strict=False):
+                if formal.name == argument and isinstance(value, fx.Node):
+                    names.add(str(value.target))
+    return names
 
 
 def _strengthened(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -15,8 +15,9 @@ class Proof:
     """That the pruned model computes what the dense one computes with the removed units masked.
 
     ``relative_difference`` is the largest over outputs and trials; ``mask_changed_output`` says that the check could
-    have failed; ``product`` is ``eager`` (the user's own module, shrunk), ``grafted`` (the same, but that the modules
-    at the paths ``grafted`` run pieces of the captured program) or ``graph`` (the captured program).
+    have failed: the mask changed an output, and what it left still followed its inputs. ``product`` is ``eager`` (the
+    user's own module, shrunk), ``grafted`` (the same, but that the modules at the paths ``grafted`` run pieces of the
+    captured program) or ``graph`` (the captured program).
     """
 
     relative_difference: float

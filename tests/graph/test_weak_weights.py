@@ -39,3 +39,25 @@ def test_an_attention_that_would_change_its_scale_is_no_product() -> None:
             for name in ("query.weight", "key.weight"):
                 parameters[name].mul_(1e4)
         torch.testing.assert_close(pruned(*inputs), graph(*inputs))
+
+
+def test_a_dead_last_layer_proves_nothing() -> None:
+    module = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3), nn.ReLU()).eval()
+    with torch.no_grad():
+        module[2].bias.fill_(-1000.0)
+    analysis = analyze(module, (torch.randn(2, 6),))
+    proof = analysis.prune(random_plan(analysis, 0)).proof
+    assert proof.relative_difference == 0.0
+    assert not proof.mask_changed_output
+
+
+def test_normalisations_that_give_almost_nothing_do_not_hide_the_mask() -> None:
+    def block(width: int) -> list[nn.Module]:
+        return [nn.Conv2d(width, 8, 1), nn.BatchNorm2d(8), nn.ReLU()]
+
+    module = nn.Sequential(*block(3), *(part for _ in range(11) for part in block(8))).eval()
+    with torch.no_grad():
+        for norm in module[1::3]:
+            norm.weight.fill_(0.02)
+    proof = (analysis := analyze(module, (torch.randn(1, 3, 4, 4),))).prune(random_plan(analysis, 0)).proof
+    assert proof.mask_changed_output
