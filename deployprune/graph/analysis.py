@@ -17,9 +17,11 @@ from deployprune.graph.following import Following, find_following
 from deployprune.graph.grouping import GroupedUnits, describe, group_units
 from deployprune.graph.proof import TOLERANCE, prove
 from deployprune.graph.propagate import LabelledGraph, propagate
+from deployprune.graph.remedies import Remedy
 from deployprune.graph.removal import Removal, close_removal, kept_parameters
 from deployprune.graph.shrink import Attributes, has_tensor, shrink
 from deployprune.graph.surgery import prune_graph
+from deployprune.graph.tying import tie_groups
 from deployprune.graph.unread import label_unread
 from deployprune.records import Analysis, Proof
 
@@ -148,8 +150,11 @@ def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str]
     record = describe(graph, units, ignore=ignore)
     calls = Calls() if isinstance(module, fx.GraphModule) else find_calls(module, graph.captured)
     following = find_following(module, graph, units, record.groups, calls) if calls.first else Following()
-    if following.left_out:
-        record = describe(graph, units, ignore=ignore, left_out=following.left_out)
+    if following.remedy.ties:
+        graph = tie_groups(graph, units, following.remedy.ties)
+        units = group_units(graph)
+    if following.remedy != Remedy():
+        record = describe(graph, units, ignore=ignore, left_out=following.remedy.left_out)
     record = replace(record, product=following.product, grafted=following.grafted)
     if not record.groups:
         reasons = "; ".join(f"{item.op} at {item.location}" for item in record.frozen[:3])

@@ -28,7 +28,7 @@ from deployprune.graph.shrink import Attributes, patch, shrink
 from deployprune.graph.sizes import find_options
 from deployprune.graph.training_run import doubled, trains
 
-__all__ = ["Fit", "fit_module", "refit"]
+__all__ = ["Fit", "fit_module", "follows_at", "refit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,22 @@ def fit_module(module: nn.Module, removal: Removal, pruned: fx.GraphModule, call
     if "" not in calls.first:
         return Fit(None)
     small, stock = shrink(module, removal, pruned)
-    drawn, graph = copy_module(small).eval(), copy_module(pruned)
-    state = random_state(copy_module(removal.graph.captured.module), torch.Generator().manual_seed(0))
-    for part in (drawn, graph):
-        load_state(part, state, kept_parameters(removal))
     with torch.no_grad():
-        values = _run(graph, removal.graph.captured.inputs)
-        adaptation = Adaptation(drawn, graph, calls.first, find_options(module, removal, calls), values)
-        if not adaptation.fit("") or not _agree(drawn, graph, removal.graph.captured):
+        adaptation = _adaptation(small, module, removal, pruned, calls)
+        if not adaptation.fit("") or not _agree(adaptation, removal.graph.captured):
             return Fit(None)
         if calls.trains and not _make_train(adaptation, removal.graph):
             return Fit(None)
     attributes = {**stock, **adaptation.changed}
     return Fit(refit(small, attributes, adaptation.grafted, pruned, calls), attributes, tuple(adaptation.grafted))
+
+
+def follows_at(path: str, module: nn.Module, removal: Removal, pruned: fx.GraphModule, calls: Calls) -> bool:
+    """Whether the part of ``module`` at ``path`` follows without a graft, given what the pruned graph gives it."""
+    small, _ = shrink(module, removal, pruned)
+    with torch.no_grad():
+        adaptation = _adaptation(small, module, removal, pruned, calls)
+        return adaptation.fit(path) and not adaptation.grafted
 
 
 def refit(
@@ -81,6 +84,18 @@ def refit(
     for path in grafted:
         graft(small, calls.first[path], pruned)
     return small
+
+
+def _adaptation(
+    small: nn.Module, module: nn.Module, removal: Removal, pruned: fx.GraphModule, calls: Calls
+) -> Adaptation:
+    """Copies of the shrunk module and of the graph, on the same drawn parameters, to be made to follow."""
+    drawn, graph = copy_module(small).eval(), copy_module(pruned)
+    state = random_state(copy_module(removal.graph.captured.module), torch.Generator().manual_seed(0))
+    for part in (drawn, graph):
+        load_state(part, state, kept_parameters(removal))
+    values = _run(graph, removal.graph.captured.inputs)
+    return Adaptation(drawn, graph, calls.first, find_options(module, removal, calls), values)
 
 
 def _make_train(adaptation: Adaptation, graph: LabelledGraph) -> bool:
@@ -120,11 +135,11 @@ class _Keeper(fx.Interpreter):
         return self.values[n.name]
 
 
-def _agree(module: nn.Module, graph: fx.GraphModule, captured: Captured) -> bool:
-    """Whether both give the same, with two examples where the batch size is free."""
+def _agree(adaptation: Adaptation, captured: Captured) -> bool:
+    """Whether module and graph give the same, with two examples where the batch size is free."""
     inputs = doubled(captured)
     try:
-        outputs = flatten_outputs(module(*inputs))
+        outputs = flatten_outputs(adaptation.module(*inputs))
     except Exception:  # the user's forward, with sizes that do not fit
         return False
-    return difference(outputs, flatten_outputs(graph(*inputs))) <= FIT_TOLERANCE
+    return difference(outputs, flatten_outputs(adaptation.graph(*inputs))) <= FIT_TOLERANCE

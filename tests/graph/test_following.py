@@ -1,0 +1,129 @@
+"""The user's own code without a graft: what it takes to be equal stays equal, what it cannot follow is not offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from plans import check_proof, check_training, random_plan
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deployprune.graph.analysis import GraphAnalysis, analyze
+
+IMAGE = (torch.randn(1, 3, 16, 16),)
+
+
+class Model(nn.Module):
+    """A stem, residual mixers over tokens and a head."""
+
+    def __init__(self, mixer: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.stem, self.mixers, self.head = nn.Conv2d(3, 12, 4, 4), nn.Sequential(mixer(), mixer()), nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.mixers(self.stem(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+class Reduced(nn.Module):
+    """Takes what its convolution gives to be as wide as its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce, self.norm, self.out = nn.Conv2d(12, 12, 2, 2), nn.LayerNorm(12), nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, c = x.shape
+        y = self.reduce(x.transpose(1, 2).reshape(b, c, 4, 4)).reshape(b, c, -1).transpose(1, 2)
+        return x + self.out(F.relu(self.norm(y))).mean(1, keepdim=True)
+
+
+class Halves(nn.Module):
+    """Splits by the width of its input, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.out = nn.Linear(12, 24), nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, y = torch.split(self.both(x), (x.shape[-1], x.shape[-1]), dim=-1)
+        return x + self.out(F.silu(gate)) * y.mean(1, keepdim=True)
+
+
+class OneHead(nn.Module):
+    """One size for queries and values, and a scale that is read off it: the size has to stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 8
+        self.query, self.key, self.value = nn.Linear(12, 8), nn.Linear(12, 8), nn.Linear(12, 8)
+        self.out = nn.Linear(8, 12)
+        self.mlp = nn.Sequential(nn.Linear(12, 160), nn.ReLU(), nn.Linear(160, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:-1], -1, self.size)
+        q, k, v = (layer(x).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        y = (q @ k.transpose(2, 3) / self.size**0.5).softmax(-1) @ v
+        x = x + self.out(y.transpose(1, 2).flatten(2))
+        return x + self.mlp(x)
+
+
+class Scaled(OneHead):
+    """One size for queries and values, but a scale of its own: the size can become another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = self.size**-0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:-1], -1, self.size)
+        q, k, v = (layer(x).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        y = (q @ k.transpose(2, 3) * self.scale).softmax(-1) @ v
+        x = x + self.out(y.transpose(1, 2).flatten(2))
+        return x + self.mlp(x)
+
+
+MIXERS: dict[str, type[nn.Module]] = {"reduced": Reduced, "halves": Halves, "one head": OneHead, "scaled": Scaled}
+
+
+def analysed(name: str) -> GraphAnalysis:
+    torch.manual_seed(0)
+    return analyze(Model(MIXERS[name]).eval(), IMAGE)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_the_own_code_follows_without_a_graft(name: str) -> None:
+    analysis = analysed(name)
+    assert (analysis.record.product, analysis.record.grafted) == ("eager", ())
+    assert analysis.record.prunable_parameters >= 0.7 * analysis.record.parameters
+    for seed in range(3):
+        plan = random_plan(analysis, seed)
+        pruned = analysis.prune(plan, trials=1, seed=seed)
+        check_proof(pruned)
+        assert pruned.proof.product == "eager"
+        assert {name: len(kept) for name, kept in plan.items()} == pruned.widths
+    check_training(pruned.module, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("name", "tied", "apart"),
+    [
+        ("reduced", ("stem.weight", "mixers.0.reduce.weight", "mixers.1.reduce.weight"), ()),
+        ("halves", ("stem.weight", "mixers.0.out.weight", "mixers.1.both.weight"), ()),
+        ("scaled", ("mixers.0.query.weight", "mixers.0.value.weight"), ("stem.weight", "mixers.1.query.weight")),
+    ],
+)
+def test_only_widths_that_the_code_takes_to_be_equal_are_tied(
+    name: str, tied: tuple[str, ...], apart: tuple[str, ...]
+) -> None:
+    groups = [{axis.parameter for axis in group.axes if axis.dim == 0} for group in analysed(name).record.groups]
+    (group,) = (names for names in groups if tied[0] in names)
+    assert group.issuperset(tied)
+    assert group.isdisjoint(apart)
+
+
+def test_a_size_that_a_scale_is_read_off_stays() -> None:
+    offered = {axis.parameter for group in analysed("one head").record.groups for axis in group.axes if axis.dim == 0}
+    assert offered.isdisjoint(f"mixers.{index}.{name}.weight" for index in (0, 1) for name in ("query", "value"))
+    assert {"stem.weight", "mixers.0.mlp.0.weight"} <= offered
