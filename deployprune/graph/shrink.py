@@ -24,7 +24,11 @@ __all__ = ["Attributes", "has_tensor", "patch", "shrink"]
 Size = int | tuple[int, ...]
 Attributes = dict[str, Size]
 # What calls of the pruned graph were given, by the path of the module that made them.
-Given = dict[str, dict[str, int]]
+Given = dict[str, dict[str, Size]]
+
+
+# The arguments that tell sizes of norms, which may have no parameters.
+_TOLD = {"group_norm": "num_groups", "layer_norm": "normalized_shape", "rms_norm": "normalized_shape"}
 
 
 def shrink(module: nn.Module, removal: Removal, pruned: fx.GraphModule) -> tuple[nn.Module, Attributes]:
@@ -70,14 +74,15 @@ def has_tensor(module: nn.Module, name: str) -> bool:
 
 
 def _given(pruned: fx.GraphModule) -> Given:
-    """Group counts of convolutions and group norms after surgery."""
+    """Group counts of convolutions and group norms, and shapes of layer norms, after surgery."""
     given: Given = defaultdict(dict)
     for node in pruned.graph.nodes:
         if node.op == "call_function" and hasattr(node.target, "_schema"):
             arguments = bind(node.target, node.args, dict(node.kwargs))
-            name = "num_groups" if operation_name(node.target) == "group_norm" else "groups"
-            if isinstance(arguments.get(name), int):
-                given[module_of(node)][name] = arguments[name]
+            name = _TOLD.get(operation_name(node.target), "groups")
+            value = arguments.get(name)
+            if isinstance(value, int | list | tuple):
+                given[module_of(node)][name] = value if isinstance(value, int) else tuple(value)
     return given
 
 
@@ -91,10 +96,12 @@ def _stock_attributes(module: nn.Module, given: Given) -> Attributes:
     return found
 
 
-def _sizes(part: nn.Module, given: dict[str, int]) -> dict[str, Size]:
+def _sizes(part: nn.Module, given: dict[str, Size]) -> dict[str, Size]:
+    if isinstance(part, nn.RNNBase | nn.RNNCellBase):
+        return _recurrent_sizes(part)
     weight = getattr(part, "weight", None)
     if not isinstance(weight, torch.Tensor):
-        return {}
+        return given if isinstance(part, nn.GroupNorm | nn.LayerNorm | nn.RMSNorm) else {}
     shape = tuple(weight.shape)
     if isinstance(part, nn.modules.conv._ConvNd):
         groups = given.get("groups", part.groups)
@@ -113,3 +120,11 @@ def _sizes(part: nn.Module, given: dict[str, int]) -> dict[str, Size]:
     if isinstance(part, nn.PReLU):
         return {"num_parameters": shape[0]}
     return {}
+
+
+def _recurrent_sizes(part: nn.RNNBase | nn.RNNCellBase) -> dict[str, Size]:
+    """What goes in, and what comes back: an LSTM that projects its hidden state knows that by its own name."""
+    last = "_l0" if isinstance(part, nn.RNNBase) else ""
+    inner, outer = getattr(part, f"weight_ih{last}"), getattr(part, f"weight_hh{last}")
+    back = "proj_size" if getattr(part, "proj_size", 0) else "hidden_size"
+    return {"input_size": inner.shape[1], back: outer.shape[1]}
