@@ -169,6 +169,23 @@ class Sequence(Flat):
         return self.head(self.norm(y.mean(1)).view(-1, 2, 3).sum(1).repeat(1, 2))
 
 
+class Recurrent(nn.Module):
+    """Layers and a cell that check their own sizes, and a first state that the forward makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.hidden = nn.Conv2d(3, 12, 4, 4), 10
+        self.layers = nn.GRU(12, 6, num_layers=2, bidirectional=True)
+        self.cell, self.head = nn.LSTMCell(12, self.hidden), nn.Linear(self.hidden, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, _ = self.layers(self.embed(x).flatten(2).permute(2, 0, 1))
+        state = (x.new_zeros(x.shape[0], self.hidden), x.new_zeros(x.shape[0], self.hidden))
+        for step in steps[:3]:
+            state = self.cell(step, state)
+        return self.head(state[0])
+
+
 PRODUCTS: dict[str, tuple[Callable[[], nn.Module], str, tuple[str, ...]]] = {
     "pad": (PaddedShortcuts, "grafted", ("blocks.0.shortcut", "blocks.1.shortcut")),
     "stock": (lambda: ViT("stock"), "grafted", ("blocks.0.attention", "blocks.1.attention")),
@@ -281,3 +298,13 @@ def test_modules_that_share_an_object_get_their_own(products: Any) -> None:
     sizes = [layer.config.heads for layer in pruned.module.layers]
     assert sizes == [layer.qkv.out_features // 18 for layer in pruned.module.layers]
     assert len(set(sizes)) > 1
+
+
+def test_recurrent_layers_are_set_to_what_is_left_of_them() -> None:
+    torch.manual_seed(0)
+    analysis = analyze(Recurrent().eval(), IMAGE)
+    pruned = analysis.prune(random_plan(analysis, 0), trials=1)
+    assert pruned.proof.product == "eager"
+    assert pruned.module.layers.hidden_size == pruned.module.layers.weight_hh_l0.shape[1] < 6
+    assert pruned.module.cell.input_size == 2 * pruned.module.layers.hidden_size
+    check_training(pruned.module, IMAGE)

@@ -102,7 +102,8 @@ CASES = {
     ),
     "unpooling": Case(_unpooled, lambda: {"same": nn.Conv2d(8, 8, 1)}),
     "unpooling alike": Case(_unpooled_alike),
-    "repeat_interleave by a tensor": Case(lambda p, x: x.repeat_interleave(TIMES, 1), share=0.0),
+    "repeat_interleave by a tensor": Case(lambda p, x: x.repeat_interleave(TIMES, 1, output_size=10), share=0.5),
+    "repeat_interleave of an unknown sum": Case(lambda p, x: x.repeat_interleave(TIMES, 1), share=0.0),
     "repeat_interleave of tokens by a tensor": Case(
         lambda p, x: x.repeat_interleave(torch.cat([TIMES, TIMES]), 1), tokens=True
     ),

@@ -86,6 +86,8 @@ CASES = {
     "roll": Case(lambda p, x: x.roll(3, 1)),
     "roll of two dimensions": Case(lambda p, x: x.roll((1, -2), (1, 2))),
     "roll of everything": Case(lambda p, x: x.roll(1), share=0.0),
+    "roll of tokens and channels in one line": Case(lambda p, x: x.roll(3) + x.roll(-5), tokens=True),
+    "roll of more than one round": Case(lambda p, x: x.roll(-11, -3)),
     "repeat": Case(lambda p, x: x.repeat(1, 2, 1, 1)),
     "tile": Case(lambda p, x: x.tile(1, 3, 1, 1)),
     "repeat_interleave": Case(lambda p, x: x.repeat_interleave(2, 1)),

@@ -30,12 +30,13 @@ def _is_list_of_places(index: Value) -> bool:
 
 
 def _repeat_interleave(call: Call) -> Labels:
-    """Copies of elements: of all as many, or of each as many as a tensor says, whose sum is a size of its own."""
+    """Copies of elements: of all as many, or of each as many as a tensor says, whose sum the call must tell."""
     if call["dim"] is None:
         raise NotImplementedError("copies of all elements in one line")
-    x: Value = call["self"]
-    by_tensor = isinstance(call["repeats"], Value)
-    layers = call.atoms.stiffen(x.labels.layers, frozenset({call["dim"] % x.ndim} if by_tensor else ()))
+    x, repeats = call["self"], call["repeats"]
+    layers = x.labels.layers
+    if isinstance(repeats, Value) and not (repeats.constant and isinstance(call.get("output_size"), int)):
+        layers = call.atoms.stiffen(layers, frozenset({call["dim"] % x.ndim}))
     return call.atoms.move(Labels(x.labels.shape, layers), call.run, call.result.shape)
 
 
@@ -71,7 +72,7 @@ def _bag(call: Call) -> list[Labels]:
 
 RULES: dict[str, Rule] = {
     **named("index index_select _unsafe_index", Rule(_index, renumbering.renumber_indices)),
-    "repeat_interleave": Rule(_repeat_interleave),
+    "repeat_interleave": Rule(_repeat_interleave, renumbering.renumber_repeats),
     "gather": Rule(_gather),
     "embedding": Rule(_embedding),
     **named("embedding_bag _embedding_bag _embedding_bag_forward_only", Rule(_bag)),

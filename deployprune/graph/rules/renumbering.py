@@ -7,7 +7,7 @@ from torch import fx
 
 from deployprune.graph.rules.base import Rewrite
 
-__all__ = ["renumber_indices", "renumber_select", "renumber_slice"]
+__all__ = ["renumber_indices", "renumber_repeats", "renumber_select", "renumber_slice"]
 
 aten = torch.ops.aten
 
@@ -67,6 +67,20 @@ def renumber_indices(call: Rewrite) -> None:
         changed = True
     if changed:
         call.set("index" if single else "indices", given[0] if single else given)
+
+
+def renumber_repeats(call: Rewrite) -> None:
+    """Where a constant tensor says how many copies of each element there are, it loses what they lose."""
+    source, repeats = call.arguments["self"], call.arguments["repeats"]
+    dim = call.arguments["dim"] % len(call.shapes(source))
+    keep = call.keeps(source)[dim]
+    if keep is None:
+        return
+    if isinstance(repeats, fx.Node):
+        counts = call.constant(repeats)
+        call.set("repeats", call.add_constant(counts if len(counts) == 1 else counts[keep]))
+    if isinstance(call.arguments.get("output_size"), int):
+        call.set("output_size", call.sizes()[dim])
 
 
 def _ranks(keep: torch.Tensor, positions: torch.Tensor, size: int) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -112,13 +114,31 @@ def resize_pad(call: Rewrite) -> None:
 
 def resize_roll(call: Rewrite) -> None:
     """After a roll by ``s`` the first ``s`` places hold what came round: count those that stay."""
-    shape = call.result_shapes[0]
-    shifts = list(call.arguments["shifts"])
-    for index, dim in enumerate(call.arguments["dims"]):
-        keep = call.results[0][dim]
+    shape, keeps = call.result_shapes[0], call.results[0]
+    shifts, dims = list(call.arguments["shifts"]), call.arguments["dims"]
+    if not dims:  # all elements in one line
+        shifts = [_came_round(_mask(shape, keeps).flatten(), shifts[0])]
+    for index, dim in enumerate(dims):
+        keep = keeps[dim]
         if keep is not None:
-            shifts[index] = int((keep < shifts[index] % shape[dim]).sum())
+            shifts[index] = _came_round(_mask([shape[dim]], [keep]), shifts[index])
     call.set("shifts", shifts)
+
+
+def _came_round(stays: torch.Tensor, shift: int) -> int:
+    """How many elements come round at the start, or less than none at the end, of those that stay."""
+    shift = int(math.fmod(shift, len(stays)))
+    return int(stays[:shift].sum()) if shift >= 0 else -int(stays[shift:].sum())
+
+
+def _mask(shape: Sequence[int], keeps: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    """Whether each element of a tensor stays."""
+    stays = torch.ones(tuple(shape), dtype=torch.bool)
+    for dim, keep in enumerate(keeps):
+        if keep is not None:
+            along = torch.zeros(shape[dim], dtype=torch.bool).index_fill(0, keep, True)
+            stays &= along.reshape([-1 if d == dim else 1 for d in range(len(shape))])
+    return stays
 
 
 def count_shuffle_groups(call: Rewrite) -> None:
