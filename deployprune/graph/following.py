@@ -66,8 +66,20 @@ def find_following(
 
 def _covered(groups: Collection[ChannelGroup]) -> set[str]:
     """Head dimensions of attentions whose heads can go."""
-    heads = {axis for group in groups if group.kind == "head" for axis in group.axes}
-    return {group.name for group in groups if group.kind == "head dimension" and not heads.isdisjoint(group.axes)}
+    heads = {axis for group in groups if group.kind == "head" and _is_contiguous(group) for axis in group.axes}
+    dims = (group for group in groups if group.kind == "head dimension" or _is_strided_head(group))
+    return {group.name for group in dims if not heads.isdisjoint(group.axes)}
+
+
+def _is_strided_head(group: ChannelGroup) -> bool:
+    """Whether the units are blocks as heads are, but of one dimension in every head."""
+    return group.kind == "head" and not _is_contiguous(group)
+
+
+def _is_contiguous(group: ChannelGroup) -> bool:
+    """Whether the channels of a unit are neighbours, wherever it takes several."""
+    taken = [indices for dims in group.units[0].values() for indices in dims.values()]
+    return all(indices[-1] - indices[0] == len(indices) - 1 for indices in taken)
 
 
 def _freedom(groups: Iterable[ChannelGroup], but: Collection[str]) -> int:

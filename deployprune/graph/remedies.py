@@ -26,7 +26,7 @@ from deployprune.records import ChannelGroup
 __all__ = ["Remedy", "Trials", "find_remedy"]
 
 _MOST_LEFT_OUT = 2  # groups at once, besides all
-_MOST_SPLIT = 5  # groups in a tie of which parts are tried
+_MOST_SPLIT = 4  # groups in a tie of which all parts are tried
 _MOST_TRIED = 24
 _SHARE = 0.7  # kept of a group, about
 
@@ -145,9 +145,9 @@ def _strength(remedy: Remedy) -> int:
 
 
 def _splits(names: Sequence[str]) -> list[Ties]:
-    """All ways to tie some of these groups to some others; of many, only all or none."""
+    """All ways to tie some of these groups to some others; of many, all or all but one."""
     if len(names) > _MOST_SPLIT:
-        return [(), (frozenset(names),)]
+        return [*((frozenset(names) - {name},) for name in names), (frozenset(names),)]
     ways: list[tuple[frozenset[str], ...]] = [()]
     for name in names:
         joined = [(*way[:at], way[at] | {name}, *way[at + 1 :]) for way in ways for at in range(len(way))]

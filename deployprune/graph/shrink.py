@@ -26,7 +26,6 @@ Attributes = dict[str, Size]
 # What calls of the pruned graph were given, by the path of the module that made them.
 Given = dict[str, dict[str, Size]]
 
-
 # The arguments that tell sizes of norms, which may have no parameters.
 _TOLD = {"group_norm": "num_groups", "layer_norm": "normalized_shape", "rms_norm": "normalized_shape"}
 

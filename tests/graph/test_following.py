@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -84,9 +85,45 @@ class Scaled(OneHead):
         return x + self.mlp(x)
 
 
-MIXERS: dict[str, type[nn.Module]] = {"reduced": Reduced, "halves": Halves, "one head": OneHead, "scaled": Scaled}
+class Biased(nn.Module):
+    """Numbers added to every dimension of every head, and a scale that is read off the number of dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size, self.bias = 3, nn.Parameter(torch.randn(4, 3))
+        self.query, self.key, self.value, self.out = (nn.Linear(12, 12) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:-1], -1, self.size)
+        q, k, v = (layer(x).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        y = ((q + self.bias[:, None]) @ k.transpose(2, 3) / self.size**0.5).softmax(-1) @ v
+        return x + self.out(y.transpose(1, 2).flatten(2))
 
 
+class Bare(nn.Module):
+    """Norms without parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.groups, self.narrow = nn.Conv1d(12, 24, 1), nn.GroupNorm(4, 24, affine=False), nn.Linear(24, 12)
+        self.norm = nn.LayerNorm(24, elementwise_affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.groups(self.wide(x.transpose(1, 2))))
+        return x + self.narrow(self.norm(y.transpose(1, 2)))
+
+
+MIXERS: dict[str, type[nn.Module]] = {
+    "reduced": Reduced,
+    "halves": Halves,
+    "one head": OneHead,
+    "scaled": Scaled,
+    "biased": Biased,
+    "bare": Bare,
+}
+
+
+@cache
 def analysed(name: str) -> GraphAnalysis:
     torch.manual_seed(0)
     return analyze(Model(MIXERS[name]).eval(), IMAGE)
