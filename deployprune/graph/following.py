@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch import nn
 
@@ -17,7 +18,7 @@ from deployprune.graph.calls import Calls
 from deployprune.graph.grouping import GroupedUnits
 from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.remedies import Remedy, Trials, find_remedy
-from deployprune.records import ChannelGroup
+from deployprune.records import Axis, ChannelGroup
 
 __all__ = ["Following", "find_following"]
 
@@ -45,7 +46,8 @@ def find_following(
     """Try plans over all of ``groups``, then with remedies for the modules whose own code got stuck."""
     trials = Trials(module, graph, units, calls)
     remedy, best, fewest = Remedy(), Following(), _NEVER
-    least = _ENOUGH * _freedom(groups, _covered(groups))
+    whole = _freedom(groups, _covered(groups))
+    least = _ENOUGH * whole
     for _ in range(_ROUNDS):
         rest = [group for group in groups if group.name not in remedy.left_out]
         if not rest or _freedom(rest, set()) < least:
@@ -57,7 +59,7 @@ def find_following(
         if stuck < fewest:
             best, fewest = Following(remedy, fit.product, fit.grafted), stuck
         dims = _covered(rest) or {group.name for group in rest if group.kind == "head dimension"}
-        more = Remedy(frozenset(dims)) if dims else find_remedy(trials, fit.grafted, rest)
+        more = Remedy(frozenset(dims)) if dims else find_remedy(trials, fit.grafted, rest, int(whole - least))
         if not stuck or more == Remedy():
             break
         remedy = remedy.joined(more)
@@ -65,21 +67,22 @@ def find_following(
 
 
 def _covered(groups: Collection[ChannelGroup]) -> set[str]:
-    """Head dimensions of attentions whose heads can go."""
-    heads = {axis for group in groups if group.kind == "head" and _is_contiguous(group) for axis in group.axes}
-    dims = (group for group in groups if group.kind == "head dimension" or _is_strided_head(group))
-    return {group.name for group in dims if not heads.isdisjoint(group.axes)}
+    """Head dimensions of attentions whose heads can go; some are blocks themselves, as heads are."""
+    heads = [group for group in groups if group.kind == "head"]
+    dims = (group for group in groups if group.kind in ("head", "head dimension"))
+    return {group.name for group in dims if any(_crosses(group, head) for head in heads)}
 
 
-def _is_strided_head(group: ChannelGroup) -> bool:
-    """Whether the units are blocks as heads are, but of one dimension in every head."""
-    return group.kind == "head" and not _is_contiguous(group)
+def _crosses(group: ChannelGroup, head: ChannelGroup) -> bool:
+    """Whether units of ``group`` run through all heads, which are in fewer pieces."""
+    shared = set(group.axes).intersection(head.axes)
+    return any(group.kind != "head" or _pieces(group, axis) > _pieces(head, axis) for axis in shared)
 
 
-def _is_contiguous(group: ChannelGroup) -> bool:
-    """Whether the channels of a unit are neighbours, wherever it takes several."""
-    taken = [indices for dims in group.units[0].values() for indices in dims.values()]
-    return all(indices[-1] - indices[0] == len(indices) - 1 for indices in taken)
+def _pieces(group: ChannelGroup, axis: Axis) -> int:
+    """Into how many runs of neighbours the channels of a unit fall."""
+    taken = group.units[0][axis.parameter][axis.dim]
+    return sum(after - before > 1 for before, after in pairwise(taken)) + 1
 
 
 def _freedom(groups: Iterable[ChannelGroup], but: Collection[str]) -> int:

@@ -25,7 +25,7 @@ from deployprune.records import ChannelGroup
 
 __all__ = ["Remedy", "Trials", "find_remedy"]
 
-_MOST_LEFT_OUT = 2  # groups at once, besides all
+_MOST_LEFT_OUT = 2  # groups at once
 _MOST_SPLIT = 4  # groups in a tie of which all parts are tried
 _MOST_TRIED = 24
 _SHARE = 0.7  # kept of a group, about
@@ -83,8 +83,11 @@ def _width(size: int, place: int) -> int:
     return nearest[place % len(nearest)]
 
 
-def find_remedy(trials: Trials, stuck: Collection[str], groups: Sequence[ChannelGroup]) -> Remedy:
-    """What lets the ``stuck`` modules follow: one of each kind is tried, those like it get the same."""
+def find_remedy(trials: Trials, stuck: Collection[str], groups: Sequence[ChannelGroup], spare: int) -> Remedy:
+    """What lets the ``stuck`` modules follow: one of each kind is tried, those like it get the same.
+
+    A group may be left out that has no more than ``spare`` parameters.
+    """
     alike: dict[object, list[tuple[str, list[ChannelGroup]]]] = defaultdict(list)
     for path in stuck:
         touching = _touching(groups, path)
@@ -92,7 +95,7 @@ def find_remedy(trials: Trials, stuck: Collection[str], groups: Sequence[Channel
     found = Remedy()
     for members in alike.values():
         path, first = members[0]
-        remedy = _search(trials, path, first)
+        remedy = _search(trials, path, first, spare)
         for _, others in members:
             names = {one.name: other.name for one, other in zip(first, others, strict=True)}
             found = found.joined(_renamed(remedy, names))
@@ -104,25 +107,25 @@ def _renamed(remedy: Remedy, names: dict[str, str]) -> Remedy:
     return Remedy(frozenset(names[name] for name in remedy.left_out), ties)
 
 
-def _search(trials: Trials, path: str, groups: Sequence[ChannelGroup]) -> Remedy:
+def _search(trials: Trials, path: str, groups: Sequence[ChannelGroup], spare: int) -> Remedy:
     """The mildest remedy found for one module; none where nothing that was tried helps, or nothing is needed."""
-    remedies = itertools.islice(_possible(groups, path), _MOST_TRIED)
+    if trials.follows(path, groups, Remedy()):
+        return Remedy()
+    alone = [group for group in groups if not trials.follows(path, [group], Remedy())]
+    guilty = alone or groups
+    cheap = [group for group in guilty if group.parameters <= spare and _lives_near(group, path)]
+    remedies = itertools.islice(_possible(guilty, cheap), _MOST_TRIED)
     found = next((remedy for remedy in remedies if trials.follows(path, groups, remedy)), Remedy())
-    for milder in _milder(found):
-        if trials.follows(path, groups, milder):
-            return milder
-    return found
+    return next((milder for milder in _milder(found) if trials.follows(path, groups, milder)), found)
 
 
-def _possible(groups: Sequence[ChannelGroup], path: str) -> Iterator[Remedy]:
-    """All ties of groups of one size, then those with some of the module's inner groups left out."""
-    local = [group.name for group in groups if _lives_in(group, path) and group.kind != "head"]
-    counts = [*range(min(len(local), _MOST_LEFT_OUT) + 1), *([len(local)] if len(local) > _MOST_LEFT_OUT else [])]
-    for count in counts:
-        for chosen in itertools.combinations(local, count):
-            left_out = frozenset(chosen)
-            ties = _all_ties([group for group in groups if group.name not in left_out])
-            yield from dict.fromkeys((Remedy(left_out), Remedy(left_out, ties)))
+def _possible(groups: Sequence[ChannelGroup], cheap: Sequence[ChannelGroup]) -> Iterator[Remedy]:
+    """All ties of groups of one size, then those with a few of the ``cheap`` groups left out."""
+    for count in range(min(len(cheap), _MOST_LEFT_OUT) + 1):
+        for chosen in itertools.combinations(sorted(cheap, key=lambda group: group.parameters), count):
+            ties = _all_ties([group for group in groups if group not in chosen])
+            left_out = frozenset(group.name for group in chosen)
+            yield from (Remedy(left_out, kept) for kept in ((), ties) if left_out or kept)
 
 
 def _all_ties(groups: Sequence[ChannelGroup]) -> Ties:
@@ -170,10 +173,10 @@ def _pattern(groups: Sequence[ChannelGroup]) -> tuple[tuple[str, int], ...]:
     return tuple((group.kind, sizes.index(group.size)) for group in groups)
 
 
-def _lives_in(group: ChannelGroup, path: str) -> bool:
+def _lives_near(group: ChannelGroup, path: str) -> bool:
+    """Whether all of the group's parameters are in the module around the one at ``path``."""
     parent = path.rpartition(".")[0]
-    names = {axis.parameter for axis in group.axes}
-    return any(_is_inside(name, path) for name in names) and all(_is_inside(name, parent) for name in names)
+    return all(_is_inside(axis.parameter, parent) for axis in group.axes)
 
 
 def _is_inside(parameter: str, path: str) -> bool:

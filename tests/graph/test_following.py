@@ -100,6 +100,38 @@ class Biased(nn.Module):
         return x + self.out(y.transpose(1, 2).flatten(2))
 
 
+class Fused(Biased):
+    """The same with one layer for queries, keys and values: a head's channels are in three pieces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.qkv = 4, nn.Linear(12, 36)
+        del self.query, self.key, self.value
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        y = ((q + self.bias[:, None]) @ k.transpose(2, 3) / q.shape[-1] ** 0.5).softmax(-1) @ v
+        return x + self.out(y.transpose(1, 2).flatten(2))
+
+
+class Slots(nn.Module):
+    """Makes two steps of every one, and zeros up to a length of its own: both steps have to stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times, self.up, self.out = (
+            2,
+            nn.Linear(12, 16),
+            nn.Sequential(nn.Linear(8, 90), nn.ReLU(), nn.Linear(90, 12)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        y = F.relu(self.up(x)).reshape(b, n, self.times, -1).reshape(b, n * self.times, -1)
+        return x + self.out(F.pad(y, (0, 0, 0, 40 - y.shape[1])).mean(1, keepdim=True))
+
+
 class Bare(nn.Module):
     """Norms without parameters."""
 
@@ -119,6 +151,8 @@ MIXERS: dict[str, type[nn.Module]] = {
     "one head": OneHead,
     "scaled": Scaled,
     "biased": Biased,
+    "fused": Fused,
+    "slots": Slots,
     "bare": Bare,
 }
 
