@@ -6,25 +6,23 @@ A setting is looked for on the command line, then in the environment (``DEPLOYPR
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from deployprune.environment import read_environment
 from deployprune.errors import UsageError
-from deployprune.options import Config
-from deployprune.settings import Setting, list_settings, merge, unflatten, validate
+from deployprune.options import Config, config_settings
+from deployprune.settings import merge, unflatten, validate
+from deployprune.strict_yaml import read_mapping
 
 __all__ = [
+    "COMMAND_LINE",
     "CONFIG_NAME",
     "Config",
-    "command_line",
-    "config_settings",
     "dump_config",
-    "environment_name",
     "load_config",
     "parse_config",
     "require_model",
@@ -32,14 +30,9 @@ __all__ = [
 ]
 
 CONFIG_NAME = "deployprune.yaml"
-_PREFIX = "DEPLOYPRUNE_"
+COMMAND_LINE = "command line"
+"""What errors call the place of flags."""
 _BUDGETS = ("latency", "speedup")
-
-
-@cache
-def config_settings() -> tuple[Setting, ...]:
-    """Every setting of :class:`Config`, in order."""
-    return tuple(list_settings(Config))
 
 
 def load_config(path: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
@@ -49,13 +42,13 @@ def load_config(path: Path | None, flags: Mapping[str, Any], environ: Mapping[st
     Raises UsageError naming the source and the path of anything unknown or of a wrong type.
     """
     found = path or Path(CONFIG_NAME)
-    layers = [("command line", unflatten(flags))]
-    layers.insert(0, ("environment", unflatten(_from_environment(environ))))
+    layers = [(COMMAND_LINE, unflatten(flags))]
+    layers.insert(0, ("environment", unflatten(read_environment(environ))))
     if path is not None or found.is_file():
-        layers.insert(0, (str(found), _read_yaml(_read_text(found), str(found))))
+        layers.insert(0, (str(found), read_mapping(_read_text(found), str(found))))
     merged: dict[str, Any] = {}
     for where, values in layers:
-        if where != "command line":
+        if where != COMMAND_LINE:
             _refuse_flag_only(values, where)
         validate(Config, values, where)
         merged = merge(_without_replaced_budget(merged, values), values)
@@ -65,7 +58,7 @@ def load_config(path: Path | None, flags: Mapping[str, Any], environ: Mapping[st
 
 def parse_config(text: str, where: str) -> Config:
     """The configuration in a YAML text such as a run's ``config.yaml``; ``where`` names it in errors."""
-    values = _read_yaml(text, where)
+    values = read_mapping(text, where)
     _refuse_flag_only(values, where)
     _refuse_replaced(values, where)
     return validate(Config, values, where)
@@ -82,21 +75,6 @@ def dump_config(config: Config) -> str:
     if config.targets:
         del tree["target"]["backends"]
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-
-
-def command_line(config: Config, command: str = "compress", saved: Path = Path(CONFIG_NAME)) -> list[str]:
-    """The words of the command that gives ``config``: what differs from the defaults, as flags.
-
-    Where something differs that has no flag, they name ``saved`` instead, the file that ``config`` is kept in.
-    """
-    words = ["deployprune", command]
-    differing = [setting for setting in config_settings() if _value(config, setting) != setting.default]
-    if any(setting.file_only for setting in differing):
-        words.append(f"--config {shlex.quote(str(saved))}")
-        differing = [setting for setting in differing if setting.flag_only]
-    for setting in differing:
-        words.extend(_as_words(setting, _value(config, setting)))
-    return words
 
 
 def require_model(config: Config) -> str:
@@ -117,57 +95,15 @@ def require_target(config: Config) -> None:
             raise UsageError(f"{place}there is no latency budget", hint=hint)
 
 
-def environment_name(setting: Setting) -> str:
-    """The environment variable of a setting: ``DEPLOYPRUNE_RECOVERY_EPOCHS``."""
-    return _PREFIX + "_".join(setting.path).upper()
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {environment_name(setting): setting for setting in config_settings()}
-    values: dict[str, Any] = {}
-    for name, text in environ.items():
-        if not name.startswith(_PREFIX):
-            continue
-        if name not in known:
-            section, _, key = name.removeprefix(_PREFIX).lower().partition("_")
-            validate(Config, {section: {key: text}} if section in Config.__struct_fields__ else {section: text}, name)
-            raise UsageError(f"{name}: unknown environment variable", hint="see `deployprune compress --help`")
-        if known[name].file_only:
-            raise UsageError(
-                f"{name}: $.{known[name].name} may not be set here",
-                hint=f"it holds too much for a variable or a flag: write it into {CONFIG_NAME}",
-            )
-        values[known[name].name] = _from_text(known[name], text)
-    return values
-
-
-def _from_text(setting: Setting, text: str) -> Any:
-    if setting.is_list:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return _read_yaml(text, environment_name(setting)) if setting.is_mapping else text
-
-
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
+        hint = "check the path; without --config, deployprune.yaml of the working directory is read"
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"the configuration {path} is not text: {error.reason}") from error
-
-
-def _read_yaml(text: str, where: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(f"{where}: expected sections such as `target:`, got {type(values).__name__}")
-    return values
+        hint = "save it as plain text in UTF-8"
+        raise UsageError(f"the configuration {path} is not text: {error.reason}", hint=hint) from error
 
 
 def _refuse_flag_only(values: Mapping[str, Any], where: str) -> None:
@@ -197,23 +133,3 @@ def _without_replaced_budget(lower: Mapping[str, Any], upper: Mapping[str, Any])
         return dict(lower)
     kept = {key: value for key, value in lower.get("target", {}).items() if key not in _BUDGETS}
     return {**lower, "target": kept}
-
-
-def _value(config: Config, setting: Setting) -> Any:
-    value: Any = config
-    for name in setting.path:
-        value = getattr(value, name)
-    return value
-
-
-def _as_words(setting: Setting, value: Any) -> Iterator[str]:
-    if setting.argument:
-        yield shlex.quote(str(value))
-    elif setting.is_bool:
-        yield setting.flag if value else setting.flag.replace("--", "--no-", 1)
-    elif setting.is_mapping:
-        yield from (f"{setting.flag} {shlex.quote(f'{key}={item}')}" for key, item in value.items())
-    elif setting.is_list:
-        yield from (f"{setting.flag} {shlex.quote(str(item))}" for item in value)
-    else:
-        yield f"{setting.flag} {shlex.quote(str(value))}"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from deployprune.conditions import Budget, Condition, TargetConfig, check_conditions, parsed, target_of
 from deployprune.records import Target
-from deployprune.settings import Section, about
+from deployprune.settings import Section, Setting, about, list_settings
 from deployprune.units import Amount, parse_count, parse_size
 
-__all__ = ["Budget", "Config"]
+__all__ = ["Budget", "Config", "config_settings"]
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Points = Annotated[float, msgspec.Meta(ge=0)]
@@ -211,3 +212,9 @@ class Config(Section, frozen=True):
         return {
             target_of(condition, self.target): condition if condition.has_budget else self.target for condition in given
         }
+
+
+@cache
+def config_settings() -> tuple[Setting, ...]:
+    """Every setting of :class:`Config`, in order."""
+    return tuple(list_settings(Config))

@@ -7,6 +7,7 @@ The tree is made of frozen ``msgspec.Struct`` classes whose fields carry their h
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,15 @@ from deployprune.errors import UsageError
 __all__ = ["Section", "Setting", "about", "list_settings", "merge", "unflatten", "validate"]
 
 S = TypeVar("S", bound=msgspec.Struct)
+_KINDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "nothing",
+    "object": "keys and values",
+    "str": "text",
+}
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,7 +134,7 @@ def validate(tree: type[S], values: Mapping[str, Any], where: str) -> S:
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at ")
         path = place.strip("`") or "$"
-        raise UsageError(f"{where}: {path}: {message[:1].lower()}{message[1:]}", hint=_meaning(tree, path)) from error
+        raise UsageError(f"{where}: {path}: {_in_words(message)}", hint=_meaning(tree, path)) from error
     except UsageError as error:
         raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
 
@@ -184,8 +194,14 @@ def _meaning(tree: type[msgspec.Struct], path: str) -> str | None:
     for setting in list_settings(tree):
         if path.removeprefix("$.").split("[")[0] == setting.name:
             choices = f" (one of {', '.join(setting.choices)})" if setting.choices else ""
-            return f"{setting.name}: {setting.help}{choices}"
+            return f"{setting.help}{choices}"
     return None
+
+
+def _in_words(message: str) -> str:
+    """msgspec's message with what a type is called outside of programs: ``expected a whole number >= 1``."""
+    words = re.sub(r"`(\w+)`", lambda found: _KINDS.get(found[1], found[0]), message)
+    return words[:1].lower() + words[1:]
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:

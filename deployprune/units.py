@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _LATENCY = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*(us|µs|ms|s)\s*$")
+_NUMBER = re.compile(r"^\s*[0-9]*\.?[0-9]+\s*$")
 _SPEEDUP = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*x?\s*$")
 _AMOUNT = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([A-Za-z%]*)\s*$")
 _COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
@@ -29,10 +30,9 @@ _MS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 def parse_latency(text: str) -> float:
     """``"30ms"`` to 30.0 (ms). Raises UsageError for anything without a unit, or not above zero."""
     match = _LATENCY.match(text)
-    if not match or float(match[1]) <= 0:
-        raise UsageError(
-            f"latency {text!r} is not a time above zero", hint="write it with its unit: 30ms, 800us or 1.2s"
-        )
+    if match is None or float(match[1]) <= 0:
+        wrong = "has no unit" if _NUMBER.match(text) else "is not a time above zero"
+        raise UsageError(f"latency {text!r} {wrong}", hint="write it with its unit: 30ms, 800us or 1.2s")
     return float(match[1]) * _MS[match[2]]
 
 
@@ -75,8 +75,8 @@ def _amount(text: str, units: dict[str, float], kind: str, hint: str) -> Amount:
 
 
 def format_ms(value: float) -> str:
-    """A latency with three significant digits: ``0.412 ms``, ``30.1 ms``, ``812 ms``."""
-    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    """A latency with three significant digits, to a tenth of a microsecond: ``0.0412 ms``, ``30.1 ms``, ``812 ms``."""
+    digits = 4 if value < 0.1 else 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{digits}f} ms"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployprune.cli.main import COMMANDS
-from deployprune.config import config_settings
+from deployprune.options import config_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,6 @@ import click
 
 from deployprune.cli.common import Output, output_options
 from deployprune.cli.settings import Given, SectionedCommand, config_options
-from deployprune.errors import UsageError
 from deployprune.options import Config
 from deployprune.processes import is_assistant
 
@@ -28,8 +27,8 @@ TRUST = "model.trust_pickle"
 def command(output: Output, given: Given, resume: Path | None) -> None:
     """Prune MODEL to a latency budget, and prove that it is met.
 
-    The way: measure latency tables, plan the widths, prune, recover the accuracy, export to ONNX and OpenVINO, and
-    time the files against the dense model. Every step is kept in a run directory, so that --resume can go on.
+    The way: measure latency tables, plan the widths, prune, recover the accuracy, export to what the backends run,
+    and time the files against the dense model. Every step is kept in a run directory, so that --resume can go on.
 
     \b
     deployprune compress model.pt --input 1x3x32x32 --speedup 2x --data images/
@@ -43,12 +42,7 @@ def command(output: Output, given: Given, resume: Path | None) -> None:
     if resume is None:
         run_compression(given.load(), output)
         return
-    others = given.flags.keys() - {TRUST}
-    if others or given.path:
-        raise UsageError(
-            f"--resume takes the configuration of the run; {', '.join(sorted(others)) or '--config'} cannot be changed",
-            hint="start a new run to use other settings",
-        )
+    given.refuse_changes("run", [TRUST])
     _resume(resume, output, trust_pickle=TRUST in given.flags)
 
 

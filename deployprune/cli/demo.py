@@ -26,7 +26,7 @@ def command(output: Output, directory: Path) -> None:
 
     The data are the handwritten digits that come with scikit-learn: pip install 'deployprune[demo]'.
     """
-    from deployprune.config import command_line
+    from deployprune.command_line import command_line
     from deployprune.demo import run_demo
 
     observer = output.observer()

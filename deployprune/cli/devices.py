@@ -15,10 +15,10 @@ __all__ = ["command"]
 @click.option("--device", "named", multiple=True, metavar="DEVICE", help="ask this one too; may be repeated")
 @output_options
 def command(output: Output, given: Given, named: tuple[str, ...]) -> None:
-    """List the devices within reach, their runtimes, and what they lack.
+    """List the devices within reach, and what they lack.
 
-    That is this machine, every --device, and those of the configuration's target and targets. Ends with 3 when one of
-    them cannot be reached.
+    Of this machine, every --device, and those of the configuration's target and targets it tells runtimes and their
+    versions, the processor and its temperature. Ends with 3 when one of them cannot be reached.
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -63,10 +63,11 @@ def command(
     pictures: Path | None,
     place: Path | None,
 ) -> None:
-    """Measure the latency tables of MODEL on every backend; without MODEL, what this device is good at.
+    """Measure MODEL's layers, or what this device is good at.
 
-    Of a model, whole variants of random widths are timed in context, with the runtime's own timer of every node. Of a
-    device, a built-in suite of layers is timed at many widths: the channel step and its cliffs, throughput, threads.
+    Of MODEL, whole variants of random widths are timed in context on every backend, with the runtime's own timer of
+    every node. Without MODEL, a built-in suite of layers is timed at many widths: the channel step and its cliffs,
+    throughput, threads.
     """
     if merge is not None:
         merge_files(output, merge, place, force=force)

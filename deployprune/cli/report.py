@@ -28,7 +28,7 @@ PAGE_WIDTH = 100
 @click.option("--format", "form", type=click.Choice(["terminal", "markdown"]), default="terminal", show_default=True)
 @click.option("--output", "target", type=click.Path(path_type=Path, dir_okay=False), help="write a file instead")
 def command(output: Output, run: Path, form: str, target: Path | None) -> None:
-    """Show the report of RUN, a run directory or the folder of a sweep.
+    """Show the report of RUN, the folder of a run or a sweep.
 
     An interrupted run shows how far it came. Works on a machine without torch or any runtime.
     """

@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
-from deployprune.config import Config, config_settings, load_config
+from deployprune.config import COMMAND_LINE, Config, load_config
 from deployprune.errors import UsageError
+from deployprune.options import config_settings
 from deployprune.settings import Setting
 
 __all__ = ["Given", "SectionedCommand", "config_options"]
@@ -40,8 +41,27 @@ class Given:
     path: Path | None
 
     def load(self, **fixed: Any) -> Config:
-        """The effective configuration; ``fixed`` are settings a command always has, by dotted name."""
-        return load_config(self.path, {**self.flags, **fixed}, os.environ)
+        """The effective configuration; ``fixed`` are settings a command always has, by dotted name.
+
+        Raises UsageError, naming the flag, file or variable that is wrong.
+        """
+        try:
+            return load_config(self.path, {**self.flags, **fixed}, os.environ)
+        except UsageError as error:
+            raise UsageError(_name_flag(error.message), hint=error.hint) from error
+
+    def refuse_changes(self, what: str, allowed: Collection[str], *more: str) -> None:
+        """Raise UsageError where anything but ``allowed`` (dotted names) was given to go on with ``what``.
+
+        ``more`` are flags that are no settings and were given too.
+        """
+        named = [_shown(setting) for setting in config_settings() if setting.name in self.flags.keys() - {*allowed}]
+        others = [*named, *more, *(["--config"] if self.path else [])]
+        if others:
+            raise UsageError(
+                f"--resume takes the configuration of the {what}; {', '.join(others)} cannot be changed",
+                hint=f"start a new {what} to use other settings",
+            )
 
 
 class SettingOption(click.Option):
@@ -52,6 +72,19 @@ class SettingOption(click.Option):
         self.section = section
 
 
+class SettingArgument(click.Argument):
+    """An argument that sets one setting, and is explained on the help page beside the options of its section."""
+
+    def __init__(self, *declarations: Any, section: str, help_text: str, **attributes: Any) -> None:
+        super().__init__(*declarations, **attributes)
+        self.section = section
+        self.help_text = help_text
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Its name and what it is."""
+        return self.make_metavar(ctx).strip("[]"), self.help_text
+
+
 class SectionedCommand(click.Command):
     """A command whose help page lists its options by section of the configuration."""
 
@@ -59,8 +92,8 @@ class SectionedCommand(click.Command):
         """Write one list of options a section, the command's own options last."""
         sections: dict[str, list[tuple[str, str]]] = {title: [] for title in (*TITLES.values(), "Options")}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
-            if record is not None:
+            record = parameter.get_help_record(ctx)
+            if record is not None and record[1]:  # newer clicks list arguments that are not explained, too
                 sections[TITLES.get(getattr(parameter, "section", ""), "Options")].append(record)
         for title, records in sections.items():
             if records:
@@ -98,7 +131,14 @@ def config_options(*names: str, without: Collection[str] = ()) -> Callable[[Func
 
 def _declare(setting: Setting) -> Callable[[Function], Function]:
     if setting.argument:
-        return click.argument(_parameter(setting), metavar=f"[{setting.metavar}]", required=False)
+        return click.argument(
+            _parameter(setting),
+            cls=SettingArgument,
+            section=setting.path[0],
+            help_text=setting.help,
+            metavar=f"[{setting.metavar}]",
+            required=False,
+        )
     flag = setting.flag
     if setting.is_bool and not setting.flag_only:
         flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
@@ -114,6 +154,19 @@ def _declare(setting: Setting) -> Callable[[Function], Function]:
         help=_help(setting),
         **attributes,
     )
+
+
+def _name_flag(message: str) -> str:
+    """The message about a place on the command line, ``command line: $.target.speedup: ...``, with the flag instead."""
+    said = message.removeprefix(f"{COMMAND_LINE}: $.")
+    for setting in config_settings() if said != message else ():
+        if said.startswith(f"{setting.name}: "):
+            return f"{_shown(setting)}: {said.removeprefix(f'{setting.name}: ')}"
+    return message
+
+
+def _shown(setting: Setting) -> str:
+    return (setting.metavar or setting.name) if setting.argument else setting.flag
 
 
 def _parameter(setting: Setting) -> str:
@@ -159,6 +212,10 @@ def _pair(setting: Setting, text: str) -> tuple[str, Any]:
     import yaml
 
     key, equals, value = text.partition("=")
+    hint = f"for example: {setting.flag} width=16"
     if not equals or not key:
-        raise UsageError(f"{setting.flag} {text!r} is not KEY=VALUE", hint=f"for example: {setting.flag} width=16")
-    return key, yaml.safe_load(value)
+        raise UsageError(f"{setting.flag} {text!r} is not KEY=VALUE", hint=hint)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{setting.flag} {text!r}: the value is not valid YAML", hint=hint) from error

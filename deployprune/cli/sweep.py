@@ -9,7 +9,6 @@ import click
 
 from deployprune.cli.common import Output, output_options
 from deployprune.cli.settings import Given, SectionedCommand, config_options
-from deployprune.errors import UsageError
 from deployprune.processes import is_assistant
 from deployprune.units import parse_speedup
 
@@ -35,7 +34,7 @@ TRUST = "model.trust_pickle"
 )
 @click.option("--resume", metavar="FOLDER", type=click.Path(path_type=Path), help="go on with an interrupted sweep")
 def command(output: Output, given: Given, speedups: str | None, picture: Path | None, resume: Path | None) -> None:
-    """Prune MODEL to several speed-ups, and show what each of them costs.
+    """Prune MODEL to several speed-ups, and show what each costs.
 
     Every speed-up is a run of its own, as `compress` makes it; the latency tables are measured once. One that no
     widths reach is shown as such, and the others go on.
@@ -71,16 +70,7 @@ def _begin(output: Output, given: Given, speedups: str, picture: Path | None) ->
 def _resume(output: Output, given: Given, speedups: str | None, picture: Path | None, root: Path) -> None:
     from deployprune.sweepdir import SweepDirectory
 
-    others = [
-        *(given.flags.keys() - {TRUST}),
-        *(["--speedups"] if speedups else []),
-        *(["--config"] if given.path else []),
-    ]
-    if others:
-        raise UsageError(
-            f"--resume takes the configuration of the sweep; {', '.join(sorted(others))} cannot be changed",
-            hint="start a new sweep to use other settings",
-        )
+    given.refuse_changes("sweep", [TRUST], *(["--speedups"] if speedups else []))
     with SweepDirectory.open(root, trust_pickle=TRUST in given.flags) as directory:
         _sweep(output, directory, picture)
 

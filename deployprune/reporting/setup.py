@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deployprune.backends.devices.address import LOCAL
-from deployprune.config import command_line
+from deployprune.command_line import command_line
 from deployprune.records import Host, LatencyTable, ParityResult, Target
 from deployprune.records.naming import label_targets
 from deployprune.reporting.view import RunView

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,11 @@ def test_every_command_has_a_help_page(command: str) -> None:
     assert command in run("--help").stdout
 
 
+def test_help_is_told_in_whole_sentences_and_explains_the_model() -> None:
+    assert "..." not in run("--help").stdout.partition("Commands:")[2]
+    assert re.search(r"Model:\n  MODEL +model file, or torchvision:NAME", run("compress", "--help").stdout)
+
+
 def test_the_version_is_told() -> None:
     assert run("--version").stdout == f"deployprune, version {deployprune.__version__}\n"
 
@@ -104,13 +110,15 @@ def test_a_reader_that_goes_away_is_no_error(finished_run: RunDirectory) -> None
         ),
         (["compress", "model.pt"], "there is no latency budget"),
         (["compress", "--speedup", "2x"], "no model is named"),
-        (["compress", "model.pt", "--speedup", "fast"], "$.target.speedup: speed-up 'fast'"),
-        (["compress", "model.pt", "--epochs", "-1"], "$.recovery.epochs: expected `int` >= 0"),
+        (["compress", "model.pt", "--speedup", "fast"], "error: --speedup: speed-up 'fast'"),
+        (["compress", "model.pt", "--epochs", "-1"], "error: --epochs: expected a whole number >= 0"),
         (["compress", "model.pt", "--epochs", "x"], "'x' is not a valid integer"),
         (["compress", "model.pt", "--arch-arg", "width"], "not KEY=VALUE"),
         (["compress", "model.pt", "--config", "none.yaml"], "none.yaml"),
         (["compress", "--resume", "nowhere"], "not a run directory"),
-        (["compress", "--resume", "nowhere", "--epochs", "3"], "recovery.epochs cannot be changed"),
+        (["compress", "--resume", "nowhere", "m.pt", "--epochs", "3"], "MODEL, --epochs cannot be changed"),
+        (["sweep", "--resume", "nowhere", "--seed", "3", "--speedups", "2x"], "--seed, --speedups cannot be changed"),
+        (["compress", "model.pt", "--arch-arg", "a=[1"], "the value is not valid YAML"),
         (["report", "nowhere"], "not a run directory"),
         (["compres"], "No such command"),
     ],
