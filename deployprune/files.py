@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from deployprune.errors import RunDirectoryError
@@ -31,7 +32,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _flush_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that nothing can be written to lets nothing be removed either
+            temporary.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
 
 
@@ -47,7 +49,10 @@ def make_new_folder(folder: Path, name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise RunDirectoryError(f"cannot make the run directory {root}: {error.strerror}") from error
+            raise RunDirectoryError(
+                f"cannot make the run directory {root}: {error.strerror}",
+                hint="name a folder that can be written with --output FOLDER",
+            ) from error
         return root
     raise RunDirectoryError(f"too many runs named {name} in {folder}", hint="name another folder with --output")
 

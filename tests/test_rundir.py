@@ -15,6 +15,7 @@ import pytest
 
 from deployprune.config import Config, load_config
 from deployprune.errors import RunDirectoryError
+from deployprune.files import write_atomic
 from deployprune.records import InputSpec, ModelRef, Plan
 from deployprune.rundir import RunDirectory
 from deployprune.steps import MODEL, PLAN, LoadedRecord
@@ -170,3 +171,15 @@ def test_a_real_limit_of_the_system_is_told_too(tmp_path: Path, config: Config) 
     )
     assert limited.stdout.startswith("no room left to write")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_that_is_read_only_names_the_file_that_was_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*arguments: object, **options: object) -> NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "temporary")
+
+    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(RunDirectoryError, match=r"cannot write .*groups\.dot: Read-only"):
+        write_atomic(tmp_path / "groups.dot", b"")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
+from deployprune.sources.callables import running
+
 __all__ = ["ArrayDataset", "CollatedDataset", "Normalization", "StreamDataset", "split_batch", "subset"]
+
+_END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +61,46 @@ class ArrayDataset(Dataset[Any]):
 
 
 class CollatedDataset(Dataset[Any]):
-    """Somebody's map-style data set with its own way of making a batch of examples."""
+    """Somebody's map-style data set with its own way of making a batch of examples; ``name`` names it in errors."""
 
-    def __init__(self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any]) -> None:
+    def __init__(self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any], name: str) -> None:
         self.dataset = dataset
         self.collate = collate
+        self.name = name
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # every map-style data set has a length
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[index]
+        with running(f"{self.name} failed to give example {index}"):
+            return self.dataset[index]
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
         """The batch of these examples."""
-        return self.collate([self.dataset[index] for index in indices])
+        examples = [self[index] for index in indices]
+        with running(f"{self.name} failed to make a batch of {len(indices)} examples"):
+            return self.collate(examples)
 
 
 class StreamDataset(IterableDataset[Any]):
-    """Somebody's loader that can only be iterated: its batches are taken as they come."""
+    """Somebody's loader that can only be iterated: its batches are taken as they come; ``name`` names it in errors."""
 
-    def __init__(self, batches: Iterable[Any]) -> None:
+    def __init__(self, batches: Iterable[Any], name: str) -> None:
         self.batches = batches
+        self.name = name
 
     def __len__(self) -> int:
         return len(self.batches)  # type: ignore[arg-type]  # checked where the stream is taken in
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
+        with running(f"{self.name} failed to begin"):
+            batches = iter(self.batches)
+        for number in count(1):
+            with running(f"{self.name} failed to give batch {number}"):
+                batch = next(batches, _END)
+            if batch is _END:
+                return
+            yield batch
 
 
 def subset(dataset: Any, indices: Sequence[int]) -> Any:

@@ -6,15 +6,16 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deployprune.errors import UsageError
+from deployprune.errors import DeployPruneError, UsageError
 
-__all__ = ["resolve", "searched"]
+__all__ = ["resolve", "running", "searched"]
 
 
 def resolve(name: str) -> Any:
@@ -34,6 +35,29 @@ def resolve(name: str) -> Any:
             raise UsageError(f"{module_name!r} has no attribute {attribute!r}", hint=_offer(found))
         found = getattr(found, part)
     return found
+
+
+@contextmanager
+def running(what: str) -> Iterator[None]:
+    """Raise what the user's own code raises in the context as a UsageError: ``what`` happened, and on which line."""
+    try:
+        yield
+    except DeployPruneError:
+        raise
+    except Exception as error:  # a user's code may raise anything
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise UsageError(
+            f"{what}: {type(error).__name__}: {said}{_place(error)}",
+            hint="this comes from your own code; --debug shows the whole way there",
+        ) from error
+
+
+def _place(error: Exception) -> str:
+    """The last line outside of installed packages and of this one, as `` (nets.py:33)``; empty where there is none."""
+    own = str(Path(__file__).parents[1])
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((own, "<"))]
+    outside = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f" ({Path(outside[-1].filename).name}:{outside[-1].lineno})" if outside else ""
 
 
 def _import_module(name: str) -> ModuleType:

@@ -93,4 +93,6 @@ def _first_line(error: Exception) -> str:
         return named[1]
     if "Unsupported operand" in text:
         return "instructions that plain data does not need"
+    if isinstance(error, KeyError):  # the unpickler's: an instruction, or a memo, that there is not
+        return "its pickle cannot be read"
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__

@@ -16,7 +16,7 @@ from deployprune.errors import UsageError
 from deployprune.records import InputSpec
 from deployprune.sources.arrays import load_arrays
 from deployprune.sources.batches import ArrayDataset, CollatedDataset, Normalization, StreamDataset, split_batch, subset
-from deployprune.sources.callables import resolve
+from deployprune.sources.callables import resolve, running
 from deployprune.sources.folders import list_images, load_images
 
 __all__ = ["Data", "load_data"]
@@ -131,12 +131,9 @@ def _load_folder(folder: Path, spec: InputSpec, normalize: Normalization | None,
 
 
 def _call(spec: str) -> tuple[Any, Any]:
-    try:
-        given = resolve(spec)()
-    except UsageError:
-        raise
-    except Exception as error:  # a user's callable may raise anything
-        raise UsageError(f"{spec} failed: {type(error).__name__}: {error}") from error
+    maker = resolve(spec)
+    with running(f"{spec} failed"):
+        given = maker()
     if isinstance(given, Data):
         return given, None
     if isinstance(given, Mapping):
@@ -151,13 +148,13 @@ def _call(spec: str) -> tuple[Any, Any]:
 def _take_in(given: Any, spec: str) -> Any:
     """A user's loader or data set as one of ours; a loader over a data set is rebuilt, so that its order is seeded."""
     if isinstance(given, DataLoader) and not isinstance(given.dataset, IterableDataset):
-        return CollatedDataset(given.dataset, given.collate_fn)
+        return CollatedDataset(given.dataset, given.collate_fn, spec)
     if isinstance(given, ArrayDataset):
         return given
     if hasattr(given, "__getitem__") and hasattr(given, "__len__"):
-        return CollatedDataset(given, default_collate)
+        return CollatedDataset(given, default_collate, spec)
     if hasattr(given, "__iter__") and hasattr(given, "__len__"):
-        return StreamDataset(given)
+        return StreamDataset(given, spec)
     raise UsageError(
         f"{spec} gave {type(given).__name__} where data with a length is needed",
         hint="return (train, val), each a DataLoader or a map-style Dataset",

@@ -34,7 +34,7 @@ def sniff(path: Path) -> Format:
         hint = f"write transformers:{path}" if (path / "config.json").is_file() else "name the model file inside it"
         raise UsageError(f"{path} is a folder, not a model file", hint=hint)
     if not path.is_file():
-        raise UsageError(f"there is no file {path}", hint="check the path; it is taken from the working directory")
+        raise _missing(path)
     with path.open("rb") as file:
         head = file.read(16)
     if not head:
@@ -46,6 +46,14 @@ def sniff(path: Path) -> Format:
             hint="save the model with torch.save(model, path) or safetensors.torch.save_file(model.state_dict(), path)",
         )
     return found
+
+
+def _missing(path: Path) -> UsageError:
+    if ":" in str(path):
+        hint = f"of a factory give the weights: a state dict as the model, and --arch {path}"
+    else:
+        hint = "check the path; it is taken from the working directory"
+    return UsageError(f"there is no file {path}", hint=hint)
 
 
 def _sniff_head(path: Path, head: bytes) -> Format | None:

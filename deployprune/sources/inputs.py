@@ -36,7 +36,9 @@ def parse_input(text: str) -> InputSpec:
         raise UsageError(f"input {text!r} is not a shape", hint="write 1x3x224x224, or name:1x128:int64")
     shape = tuple(int(part) for part in re.split("[x,]", match["shape"]))
     if 0 in shape:
-        raise UsageError(f"input {text!r} has a dimension of 0")
+        raise UsageError(
+            f"input {text!r} has a dimension of 0", hint="write every dimension as 1 or more; the batch too"
+        )
     dtype = match["dtype"] or "float32"
     torch_dtype(dtype)
     return InputSpec(name=match["name"] or "input", shape=shape, dtype=dtype)

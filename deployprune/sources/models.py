@@ -11,7 +11,7 @@ from torch import nn
 from deployprune.errors import UnsupportedModelError, UsageError
 from deployprune.files import sha256_file
 from deployprune.records import ModelRef
-from deployprune.sources.callables import resolve
+from deployprune.sources.callables import resolve, running
 from deployprune.sources.checkpoint import read_checkpoint
 from deployprune.sources.exported import read_exported
 from deployprune.sources.formats import Format, sniff
@@ -92,10 +92,8 @@ def _build(arch: str, arguments: dict[str, Any]) -> nn.Module:
         if is_zoo_name(arch):
             return build_from_zoo(arch, arguments).eval()
         factory = resolve(arch)
-        try:
+        with running(f"{arch} failed with {arguments}"):
             module = factory(**arguments)
-        except Exception as error:  # a user's factory may raise anything
-            raise UsageError(f"{arch} failed with {arguments}: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise UsageError(
             f"{arch} gave {type(module).__name__}, not a torch.nn.Module", hint="name a class or a factory"

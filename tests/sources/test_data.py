@@ -190,6 +190,17 @@ class Batches:
     def __len__(self): return 4
     def __iter__(self): return iter([(x[i::4], y[i::4]) for i in range(4)])
 def streams(): return Batches(), Batches()
+class Breaks:
+    def __len__(self): return 3
+    def __iter__(self):
+        yield x[:5], y[:5]
+        raise RuntimeError("cable pulled")
+def breaking_stream(): return Breaks(), Breaks()
+class Hole:
+    def __len__(self): return 8
+    def __getitem__(self, index): return x[index] if index != 3 else {}["three"]
+def hole(): return {"train": Hole(), "val": [row for row in x[:4]]}
+def ragged(): return {"train": [row[: 1 + i % 2] for i, row in enumerate(x)], "val": [row for row in x[:4]]}
 def number(): return 3
 def fails(): raise RuntimeError("disk gone")
 """
@@ -219,3 +230,19 @@ def test_wrong_callables_and_names_are_usage_errors(tmp_path):
             load_data(f"{tmp_path}/mine.py:{name}", input_spec=GRAY)
     with pytest.raises(UsageError, match="names no data"):
         load_data("/nowhere/at/all", input_spec=GRAY)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fails", r"mine\.py:fails failed: RuntimeError: disk gone \(mine\.py:\d+\)"),
+        ("breaking_stream", r"breaking_stream failed to give batch 2: RuntimeError: cable pulled \(mine\.py:\d+\)"),
+        ("hole", r"hole failed to give example 3: KeyError: 'three' \(mine\.py:\d+\)"),
+        ("ragged", r"ragged failed to make a batch of 2 examples: RuntimeError: stack expects),
+    ],
+)
+def test_what_the_users_data_raise_names_them_and_the_line(tmp_path, name, words):
+    (tmp_path / "mine.py").write_text(USER_FILE)
+    with pytest.raises(UsageError, match=words) as caught:
+        list(load_data(f"{tmp_path}/mine.py:{name}", input_spec=parse_input("1x2")).loader("train", 4))
+    assert "your own code" in caught.value.hint

@@ -258,3 +258,22 @@ def _write_zip(path: Path, parts: dict[str, bytes]):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in parts.items():
             archive.writestr(name, data)
+
+
+def test_a_factory_in_the_place_of_a_file_is_told_where_it_belongs():
+    with pytest.raises(UsageError, match="there is no file nets:small") as caught:
+        load_model("nets:small")
+    assert "--arch nets:small" in caught.value.hint
+
+
+def test_a_pickle_of_nonsense_is_damaged_in_words(tmp_path):
+    (tmp_path / "garbage.pt").write_bytes(b"\x80\x04hello")
+    with pytest.raises(UsageError, match="it is damaged: its pickle cannot be read"):
+        load_model(tmp_path / "garbage.pt")
+
+
+def test_a_factory_that_fails_is_named_with_its_line(tmp_path):
+    torch.save({"weight": torch.ones(2)}, tmp_path / "weights.pt")
+    (tmp_path / "mine.py").write_text("def build(width):\n    return {}[width]\n")
+    with pytest.raises(UsageError, match=r"mine\.py:build failed with {'width': 3}: KeyError: 3 \(mine\.py:2\)"):
+        load_model(tmp_path / "weights.pt", arch=f"{tmp_path}/mine.py:build", arch_kwargs={"width": 3})
