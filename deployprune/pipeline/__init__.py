@@ -8,9 +8,9 @@
 - ``crew``: several processes on one run
 - ``workbench``: the model, analysis and data that the steps share
 - ``targets``, ``limits``: backends and budgets, and what is limited beside latency
-- ``narrowing``: how narrow each channel group may get
+- ``narrowing``: which channel groups patterns mean, and how narrow each may get
 - ``fleet``: work on several devices side by side
-- ``reusing``: latency tables from earlier runs
+- ``reusing``, ``table_file``: latency tables from earlier runs
 - ``tables``: measuring variants
 - ``planning``, ``landing``, ``trials``, ``aiming``, ``bending``: the closed loop of plan, build and time
 - ``scoring``: the importance of every unit

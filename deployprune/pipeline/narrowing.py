@@ -1,9 +1,9 @@
-"""How narrow every channel group may get, and on which step: what is configured for all, and for some by pattern."""
+"""Which channel groups patterns mean, and how narrow each may get, on which step: for all, and for some by pattern."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 
@@ -11,7 +11,7 @@ from deployprune.errors import UsageError
 from deployprune.options import PruningConfig
 from deployprune.records import ChannelGroup
 
-__all__ = ["configure_groups"]
+__all__ = ["configure_groups", "require_match"]
 
 
 def configure_groups(groups: Sequence[ChannelGroup], settings: PruningConfig) -> tuple[ChannelGroup, ...]:
@@ -23,8 +23,18 @@ def configure_groups(groups: Sequence[ChannelGroup], settings: PruningConfig) ->
     names = {group.name: _names(group) for group in groups}
     for pattern in settings.groups:
         if not any(_matches(pattern, found) for found in names.values()):
-            raise _unmatched(pattern, sorted(set[str]().union(*names.values())))
+            raise _unmatched(f"$.pruning.groups[{pattern!r}]", pattern, set[str]().union(*names.values()))
     return tuple(_configured(group, names[group.name], settings) for group in groups)
+
+
+def require_match(patterns: Sequence[str], names: Collection[str]) -> None:
+    """Check that each of ``pruning.ignore`` matches one of ``names``, those of channel groups and modules.
+
+    Raises UsageError, naming those that look like it: a head that is thought to be safe must not be pruned.
+    """
+    for pattern in patterns:
+        if not _matches(pattern, names):
+            raise _unmatched(f"$.pruning.ignore: {pattern!r}", pattern, names)
 
 
 def _configured(group: ChannelGroup, names: set[str], settings: PruningConfig) -> ChannelGroup:
@@ -44,11 +54,11 @@ def _names(group: ChannelGroup) -> set[str]:
     return {group.name} | {axis.parameter.rpartition(".")[0] for axis in group.axes}
 
 
-def _matches(pattern: str, names: set[str]) -> bool:
+def _matches(pattern: str, names: Collection[str]) -> bool:
     return any(fnmatch(name, pattern) for name in names)
 
 
-def _unmatched(pattern: str, known: Sequence[str]) -> UsageError:
-    near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
+def _unmatched(place: str, pattern: str, known: Collection[str]) -> UsageError:
+    near = difflib.get_close_matches(pattern, sorted(known), n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "`deployprune inspect` lists the channel groups"
-    return UsageError(f"$.pruning.groups[{pattern!r}]: the pattern matches no channel group or module", hint=hint)
+    return UsageError(f"{place}: the pattern matches no channel group or module", hint=hint)

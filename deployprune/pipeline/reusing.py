@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from deployprune.backends.registry import device_of
-from deployprune.codec import decode
 from deployprune.device.identity import require_same_device
-from deployprune.errors import RunDirectoryError, UsageError
+from deployprune.errors import UsageError
+from deployprune.pipeline.table_file import read_latency_table
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
 from deployprune.records import LatencyTable
@@ -24,7 +24,7 @@ def given_tables(bench: Workbench) -> dict[str, LatencyTable]:
     found = {}
     targets = {target_key(target) for target in bench.targets}
     for name in bench.config.table.files:
-        table = _read(Path(name))
+        table = read_latency_table(Path(name))
         key = target_key(table.target)
         if key not in targets:
             raise UsageError(
@@ -46,13 +46,3 @@ def _require_fit(bench: Workbench, name: str, table: LatencyTable) -> None:
             f"{name} was measured with another model file than {bench.reference.source}",
             hint="with the same layers its latencies hold: use it with --force-profile",
         )
-
-
-def _read(path: Path) -> LatencyTable:
-    hint = "give the 30-table-... file of a run that `deployprune profile MODEL` or `compress` made"
-    try:
-        return decode(path.read_bytes(), LatencyTable, name=str(path))
-    except OSError as error:
-        raise UsageError(f"cannot read the table {path}: {error.strerror}", hint=hint) from error
-    except RunDirectoryError as error:
-        raise UsageError(error.message, hint=hint) from error

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from deployprune.backends.registry import backend_of
+from deployprune.backends.devices.address import LOCAL
+from deployprune.backends.registry import backend_of, device_of
 from deployprune.config import Config, require_model
 from deployprune.errors import UsageError
 from deployprune.export.formats import get_format
 from deployprune.graph.analysis import GraphAnalysis, analyze
-from deployprune.pipeline.narrowing import configure_groups
+from deployprune.pipeline.narrowing import configure_groups, require_match
+from deployprune.pipeline.table_file import read_latency_table
 from deployprune.pipeline.targets import targets_of
 from deployprune.progress import Observer
+from deployprune.pruning.importance import require_criterion
 from deployprune.records import ChannelGroup, InputSpec, ModelRef, Target
 from deployprune.sources.callables import resolve
 from deployprune.sources.data import Data, load_data
@@ -83,7 +87,9 @@ class Workbench:
     @cached_property
     def analysis(self) -> GraphAnalysis:
         """The labelled model, without what the configuration ignores."""
-        return analyze(self.module, self.examples(), ignore=self.config.pruning.ignore)
+        found = analyze(self.module, self.examples(), ignore=self.config.pruning.ignore)
+        require_match(self.config.pruning.ignore, {*found.units, *(name for name, _ in self.module.named_modules())})
+        return found
 
     @cached_property
     def groups(self) -> tuple[ChannelGroup, ...]:
@@ -131,12 +137,24 @@ class Workbench:
     def require_all(self) -> None:
         """Find everything that the configuration names. Raises what each of it raises when it is not there."""
         _ = self.targets, self.module, self.specs, self.data, self.metric
+        require_criterion(self.config.pruning.criterion, has_data=self.data is not None)
+        for name in self.config.table.files:
+            read_latency_table(Path(name))
+        self._warn_of_threads()
         recovery, rounds = self.config.recovery, self.config.pruning.rounds
         if self.data is not None and 0 < recovery.epochs < rounds:
             raise UsageError(
                 f"{recovery.epochs} epochs of recovery cannot be spread over {rounds} pruning rounds",
                 hint="raise recovery.epochs, or lower pruning.rounds",
             )
+
+    def _warn_of_threads(self) -> None:
+        cores = device_of(LOCAL).host().cores
+        for target in self.targets:
+            if target.device == LOCAL and target.threads > cores:
+                self.observer.warning(
+                    f"{target.threads} threads on {cores} cores wait for each other: this latency is no other machine's"
+                )
 
 
 def _spec_of(index: int, tensor: torch.Tensor) -> InputSpec:

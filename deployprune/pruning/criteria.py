@@ -35,10 +35,12 @@ class Criterion:
     """A function from a module, its groups and the evidence of data to one number >= 0 a unit.
 
     ``comparable`` says that the numbers of different groups share a scale; otherwise each group is normalised.
+    ``needs_data`` says that without evidence it can only raise UsageError.
     """
 
     score: Callable[[nn.Module, Sequence[ChannelGroup], Evidence], Scores]
     comparable: bool = False
+    needs_data: bool = False
 
 
 def _magnitude(power: int) -> Callable[[nn.Module, Sequence[ChannelGroup], Evidence], Scores]:
@@ -95,8 +97,8 @@ def _random(module: nn.Module, groups: Sequence[ChannelGroup], evidence: Evidenc
 CRITERIA: Mapping[str, Criterion] = {
     "l1": Criterion(score=_magnitude(1)),
     "l2": Criterion(score=_magnitude(2)),
-    "taylor": Criterion(score=_taylor, comparable=True),
-    "sensitivity": Criterion(score=_sensitivity, comparable=True),
+    "taylor": Criterion(score=_taylor, comparable=True, needs_data=True),
+    "sensitivity": Criterion(score=_sensitivity, comparable=True, needs_data=True),
     "random": Criterion(score=_random),
 }
 

@@ -13,7 +13,7 @@ from deployprune.errors import UsageError
 from deployprune.pruning.criteria import CRITERIA, Criterion, Evidence, Scores
 from deployprune.records import ChannelGroup
 
-__all__ = ["available_criteria", "get_criterion", "score"]
+__all__ = ["available_criteria", "get_criterion", "require_criterion", "score"]
 
 _ENTRY_POINTS = "deployprune.criteria"
 
@@ -37,6 +37,15 @@ def get_criterion(name: str) -> Criterion:
             f"there is no importance criterion {name!r}", hint="choose one of " + ", ".join(available_criteria())
         )
     return found
+
+
+def require_criterion(name: str, *, has_data: bool) -> None:
+    """Check, before anything is measured, that a criterion (or ``auto``) is there and has the data that it needs.
+
+    Raises UsageError where not.
+    """
+    if name != "auto" and get_criterion(name).needs_data and not has_data:
+        raise UsageError(f"the {name} criterion needs data", hint="give some with --data, or choose the criterion l2")
 
 
 def score(

@@ -173,6 +173,31 @@ def test_data_that_does_not_fit(fresh_project: Path, warm: WarmProcess) -> None:
     nothing_is_left(fresh_project)
 
 
+def test_a_criterion_that_there_is_not_or_that_needs_data_is_refused_before_anything_is_measured(
+    fresh_project: Path, warm: WarmProcess
+) -> None:
+    refused(compress(warm, fresh_project, "model.pt", "--criterion", "l3"), 2, "no importance criterion 'l3'", "l1, l2")
+    refused(compress(warm, fresh_project, "model.pt", "--criterion", "taylor"), 2, "taylor criterion needs data", "l2")
+    nothing_is_left(fresh_project)
+
+
+def test_a_pattern_of_what_to_leave_alone_that_matches_nothing(fresh_project: Path, warm: WarmProcess) -> None:
+    ended = compress(warm, fresh_project, "weights.pt", "--arch", "nets:network", "--ignore", "haed")
+    refused(ended, 2, "$.pruning.ignore: 'haed': the pattern matches no channel group or module")
+    nothing_is_left(fresh_project)
+    ended = warm.run("inspect", "model.pt", "--input", INPUT, "--ignore", "8", cwd=fresh_project)
+    assert ended.code == 0, "a module that is in no group may be named all the same"
+
+
+def test_a_latency_table_that_cannot_be_read_is_refused_before_anything_is_made(
+    fresh_project: Path, warm: WarmProcess
+) -> None:
+    refused(compress(warm, fresh_project, "model.pt", "--profile", "none.json"), 2, "cannot read the table none.json")
+    (fresh_project / "cut.json").write_text('{"schema": ')
+    refused(compress(warm, fresh_project, "model.pt", "--profile", "cut.json"), 2, "cut.json is truncated", "30-table")
+    nothing_is_left(fresh_project)
+
+
 def test_fewer_epochs_than_rounds(fresh_project: Path, warm: WarmProcess) -> None:
     ended = compress(warm, fresh_project, "model.pt", "--data", "data.npz", "--rounds", "3", "--epochs", "2")
     refused(ended, 2, "2 epochs of recovery cannot be spread over 3 pruning rounds")

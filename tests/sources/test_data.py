@@ -238,7 +238,7 @@ def test_wrong_callables_and_names_are_usage_errors(tmp_path):
         ("fails", r"mine\.py:fails failed: RuntimeError: disk gone \(mine\.py:\d+\)"),
         ("breaking_stream", r"breaking_stream failed to give batch 2: RuntimeError: cable pulled \(mine\.py:\d+\)"),
         ("hole", r"hole failed to give example 3: KeyError: 'three' \(mine\.py:\d+\)"),
-        ("ragged", r"ragged failed to make a batch of 2 examples: RuntimeError: stack expects),
+        ("ragged", r"ragged failed to make a batch of 2 examples: RuntimeError: stack expects"),
     ],
 )
 def test_what_the_users_data_raise_names_them_and_the_line(tmp_path, name, words):
