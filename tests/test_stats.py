@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from deployprune.errors import UsageError
 from deployprune.records import Ratio
-from deployprune.stats import bootstrap_ratio, half_width, ratio_over_blocks, split_half_noise
+from deployprune.stats import (
+    bootstrap_ratio,
+    carry_over,
+    half_width,
+    ratio_over_blocks,
+    ratio_over_sittings,
+    split_half_noise,
+)
 
 ROUNDS = 120
 
@@ -135,3 +142,43 @@ def test_blocks_that_agree_leave_no_doubt() -> None:
 def test_blocks_that_cannot_be_compared_are_refused(blocks: list[tuple[list[float], list[float]]]) -> None:
     with pytest.raises(UsageError, match="blocks"):
         ratio_over_blocks(blocks)
+
+
+def about(value: float, half: float = 0.01) -> Ratio:
+    return Ratio(value=value, low=value * (1 - half), high=value * (1 + half))
+
+
+def test_sittings_that_agree_narrow_the_interval_and_those_that_do_not_widen_it() -> None:
+    once = about(0.5)
+    assert ratio_over_sittings([once]) == once
+    agreed = ratio_over_sittings([once, about(0.502)])
+    assert agreed.value == pytest.approx(0.501, rel=1e-4)
+    assert half_width(agreed) == pytest.approx(0.01 / 2**0.5, rel=0.02)
+    apart = ratio_over_sittings([once, about(0.53)])
+    assert apart.low < 0.5
+    assert apart.high > 0.53
+    assert half_width(ratio_over_sittings([once, about(0.53), about(0.515)])) < half_width(apart)
+
+
+def test_intervals_over_sittings_hold_the_truth_more_often_than_one_sitting_where_there_are_spells() -> None:
+    rng = np.random.default_rng(0)
+    held = {1: 0, 3: 0}
+    for _ in range(1000):
+        spells = 1.0 + 0.015 * rng.normal(size=3)
+        for count in held:
+            found = ratio_over_sittings([about(0.5 * spell, 0.006) for spell in spells[:count]])
+            held[count] += found.low <= 0.5 <= found.high
+    assert held[1] < 400
+    assert held[3] > 750
+
+
+def test_a_sitting_is_carried_over_to_a_file_that_was_timed_beside() -> None:
+    """The spell of the sitting that both were in cancels."""
+    found = carry_over(about(0.50), about(0.55 * 1.08), about(0.50 * 1.08))
+    assert found.value == pytest.approx(0.55)
+    assert half_width(found) == pytest.approx(0.01 * 3**0.5, rel=0.02)
+
+
+def test_no_sitting_is_refused() -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        ratio_over_sittings([])

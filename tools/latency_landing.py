@@ -124,8 +124,8 @@ def _wolf(conditions: Conditions) -> Iterator[list[object]]:
 
 def _compare_same(dense: Path, target: Target, seed: int) -> tuple[Ratio, Ratio]:
     paths = {"dense": dense, "candidate": dense}
-    found, control, _ = verify_latency(backend_of(target), target, paths, 1.0, 1.0, seed=seed, budget_s=_GLANCE)
-    return found["candidate"].ratio, control
+    *_, found = verify_latency(backend_of(target), target, paths, 1.0, 1.0, seed=seed, budget_s=_GLANCE)
+    return found.comparisons["candidate"].ratio, found.control
 
 
 def _disturb() -> None:

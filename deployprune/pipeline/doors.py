@@ -89,7 +89,8 @@ def _compare(config: Config, target: Target, paths: Mapping[str, Path], observer
     bench = Workbench(_with_inputs_of(paths["dense"], target, config), observer)
     cards = [file_card(bench, role, path, target) for role, path in paths.items()]
     goal = goal_ratio(config, target, reference)
-    return judge_target(config, target, paths, cards, reference_ms=reference, goal=goal)
+    *_, judged = judge_target(config, target, paths, cards, reference_ms=reference, goal=goal)
+    return judged
 
 
 def _with_inputs_of(path: Path, target: Target, config: Config) -> Config:

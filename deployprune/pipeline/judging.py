@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deployprune.backends.registry import backend_of, device_of
@@ -25,37 +25,37 @@ def judge_target(
     *,
     reference_ms: float,
     goal: float,
-) -> Verified:
-    """Time the files of ``paths`` (role to file) in the same rounds and judge the candidate.
+) -> Iterator[Verified]:
+    """Time the files of ``paths`` (role to file) in the same rounds and judge the candidate: after each sitting (see
+    :mod:`deployprune.verification.speedup`), by all of them so far.
 
     ``reference_ms`` is the dense latency at the device's reference speed, ``goal`` the budget as a share of it.
     """
     budget, device = config.verification.budget_seconds, device_of(target.device)
     before = device.temperature()
-    comparisons, control, drift = verify_latency(
-        backend_of(target), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget
-    )
-    after = device.temperature()
-    verdict, reason = judge(
-        comparisons["candidate"].ratio,
-        goal,
-        control,
-        accuracy_drop=accuracy_drop(cards),
-        max_accuracy_drop=config.target.max_accuracy_drop,
-    )
-    return Verified(
-        target=target,
-        cards=tuple(cards),
-        comparisons=tuple(comparisons.values()),
-        control=control,
-        reference_ms=reference_ms,
-        target_ms=goal * reference_ms,
-        drift=drift,
-        verdict=verdict,
-        reason=reason,
-        heat_c=None if before is None or after is None else (before, after),
-        sparse_kernels=_sparse_kernels(target) if SPARSE_ROLE in paths else None,
-    )
+    sittings = verify_latency(backend_of(target), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget)
+    for found in sittings:
+        after = device.temperature()
+        verdict, reason = judge(
+            found.comparisons["candidate"].ratio,
+            goal,
+            found.control,
+            accuracy_drop=accuracy_drop(cards),
+            max_accuracy_drop=config.target.max_accuracy_drop,
+        )
+        yield Verified(
+            target=target,
+            cards=tuple(cards),
+            comparisons=tuple(found.comparisons.values()),
+            control=found.control,
+            reference_ms=reference_ms,
+            target_ms=goal * reference_ms,
+            drift=found.drift,
+            verdict=verdict,
+            reason=reason,
+            heat_c=None if before is None or after is None else (before, after),
+            sparse_kernels=_sparse_kernels(target) if SPARSE_ROLE in paths else None,
+        )
 
 
 def _sparse_kernels(target: Target) -> str | None:
