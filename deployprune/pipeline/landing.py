@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deployprune.errors import UnsupportedModelError
 from deployprune.pipeline.aiming import AIM, AIMS, Aim, calibrated_ceilings, plan_next
 from deployprune.pipeline.bending import bend_models, fit_models, scale_models
-from deployprune.pipeline.trials import Problem, Timed, Trial
+from deployprune.pipeline.trials import Problem, Timed, Trial, nearest_trial
 from deployprune.profiling.fit import FittedLatency
 from deployprune.progress import Task
 from deployprune.pruning.ceilings import SIZE, Ceiling
 from deployprune.pruning.planner import plan_gap
-from deployprune.records import LoopStep, Plan
+from deployprune.records import LoopStep, Plan, Ratio
 
 __all__ = ["Stopwatch", "land"]
 
 _TURNS = 8
+_PATIENCE = 4  # plans in which all of several goals are to be used up, and not only the one that binds
+_WORTH = 0.01  # of all importance: what using all goals up may cost
 _DESCENT = (0.95, 0.9, 0.8)  # what is aimed below in further turns, where all plans of the others exceeded a goal
 
-Stopwatch = Callable[[dict[str, int], int], Mapping[str, Timed]]
-"""Times widths on all targets; the second argument is the number of the turn."""
+Stopwatch = Callable[[Sequence[dict[str, int]], int], Sequence[Mapping[str, Timed]]]
+"""Times one or several widths on all targets, in the same rounds; the second argument is the number of the sitting."""
+
+Sitting = Callable[[Sequence[dict[str, int]]], Sequence[Mapping[str, Timed]]]
 
 
 def land(problem: Problem, stopwatch: Stopwatch, task: Task) -> Plan:
     """Plan until a plan was measured within 95 to 100 % of every goal: the best plan that was timed, with the trail.
 
-    After the first, plans are looked for near the best one so far, by models that are exact there. Where the goals
-    cannot all be used up at once, none is exceeded, and the one that binds is used up. No widths are timed twice.
-    Raises UnsupportedModelError for goals that no widths reach.
+    After the first, plans are looked for near the best one so far, by models that are exact there, and each is timed
+    beside that one: in minutes a machine's ratios move by more than a plan is to be told apart by. What one sitting
+    says alone is not believed either: a plan that lands at once is timed again. Where the goals cannot all be used up
+    at once, or not in a few turns, none is exceeded, and the one that binds is used up: more would cost importance and
+    bring nothing. No widths are planned twice. Raises UnsupportedModelError for goals that no widths reach.
     """
-    goals, trials = problem.goals, list[Trial]()
+    goals, trials, sittings = problem.goals, list[Trial](), itertools.count()
+
+    def sit(widths: Sequence[dict[str, int]]) -> Sequence[Mapping[str, Timed]]:
+        return stopwatch(widths, next(sittings))
+
     schedule = [AIMS] * _TURNS + [(Aim(0.0, share, None),) for share in _DESCENT]
     for turn, aims in enumerate(schedule):
         if turn >= _TURNS and not all(trial.exceeds(goals) for trial in trials):
             break
         task.update(turn / len(schedule), note=f"plan {turn + 1}")
-        trial = _turn(problem, trials, stopwatch, aims, task)
-        if trial is None:
+        found = _turn(problem, trials, sit, aims, task)
+        if found is None:
             break
-        trials.append(trial)
-        if trial.lands(goals) or trial.binds(goals):
+        trials = _confirmed(found, goals, sit)
+        if any(_settles(trial, trials, goals) and trial.is_confirmed for trial in trials):
             break
     best = min(trials, key=lambda trial: _rank(trial, goals))
     return replace(
@@ -54,14 +65,31 @@ def land(problem: Problem, stopwatch: Stopwatch, task: Task) -> Plan:
     )
 
 
-def _rank(trial: Trial, goals: Mapping[str, float]) -> tuple[bool, bool, bool, float]:
-    return trial.exceeds(goals), not trial.lands(goals), not trial.binds(goals), trial.miss(goals)
+def _rank(trial: Trial, goals: Mapping[str, float]) -> tuple[bool, bool, float]:
+    """By importance where no goal is exceeded and one is used up; else by how near the goals are."""
+    if not (trial.lands(goals) or trial.binds(goals)):
+        return trial.exceeds(goals), True, trial.miss(goals)
+    return False, False, trial.plan.loss + (0.0 if trial.lands(goals) else _WORTH)
+
+
+def _settles(trial: Trial, trials: Sequence[Trial], goals: Mapping[str, float]) -> bool:
+    """Whether it lands, or uses up the goal that binds, where no more was meant or was to be had in a few turns."""
+    return trial.lands(goals) or (trial.binds(goals) and (not trial.is_meant(goals) or len(trials) >= _PATIENCE))
+
+
+def _confirmed(trials: Sequence[Trial], goals: Mapping[str, float], sit: Sitting) -> list[Trial]:
+    """The trials, with the best of them timed again where it lands by one sitting alone."""
+    best = min(trials, key=lambda trial: _rank(trial, goals))
+    if best.is_confirmed or not _settles(best, trials, goals):
+        return list(trials)
+    (again,) = sit([best.plan.widths])
+    return [trial.sat(_ratios(again)) if trial is best else trial for trial in trials]
 
 
 def _turn(
-    problem: Problem, trials: Sequence[Trial], stopwatch: Stopwatch, aims: Sequence[Aim], task: Task
-) -> Trial | None:
-    """Plan and time once; None where no other widths are left to try."""
+    problem: Problem, trials: Sequence[Trial], sit: Sitting, aims: Sequence[Aim], task: Task
+) -> list[Trial] | None:
+    """Plan, and time the plan beside the nearest trial: all trials; None where no other widths are left to try."""
     fitted = fit_models(problem, trials)
     try:
         plan, models = _plan(problem, fitted, trials, aims)
@@ -70,16 +98,36 @@ def _turn(
             raise
         return None
     task.update((len(trials) + 0.3) / (_TURNS + len(_DESCENT)), note=f"timing plan {len(trials) + 1}")
-    timed = stopwatch(plan.widths, len(trials))
+    if not trials:
+        (timed,) = sit([plan.widths])
+        return [_trial(problem, plan, timed, fitted, models).sat(_ratios(timed))]
+    nearest = nearest_trial(trials, problem.goals)
+    timed, again = sit([plan.widths, nearest.plan.widths])
+    known = nearest.sat(_ratios(again))
+    new = _trial(problem, plan, timed, fitted, models).beside(known, _ratios(timed))
+    return [*(known if trial is nearest else trial for trial in trials), new]
+
+
+def _trial(
+    problem: Problem,
+    plan: Plan,
+    timed: Mapping[str, Timed],
+    fitted: Mapping[str, FittedLatency],
+    models: Mapping[str, FittedLatency],
+) -> Trial:
     expected = {key: model.predict_ms(plan.widths) for key, model in models.items()}
     step = LoopStep(
         widths=plan.widths,
         predicted={key: ms / problem.dense_ms(key) for key, ms in expected.items()},
-        measured={key: item.ratio for key, item in timed.items()},
+        measured=_ratios(timed),
         correction={key: ms / fitted[key].predict_ms(plan.widths) for key, ms in expected.items()},
     )
     counts = [(ceiling, _measured(ceiling, plan.widths, timed)) for ceiling in problem.ceilings]
     return Trial(plan=plan, step=step, timed=timed, counts=counts)
+
+
+def _ratios(timed: Mapping[str, Timed]) -> dict[str, Ratio]:
+    return {key: item.ratio for key, item in timed.items()}
 
 
 def _plan(

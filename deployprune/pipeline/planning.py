@@ -59,22 +59,30 @@ def close_loop(
         ceilings=ceilings,
     )
 
-    def stopwatch(widths: dict[str, int], turn: int) -> dict[str, Timed]:
+    def stopwatch(plans: Sequence[dict[str, int]], turn: int) -> list[dict[str, Timed]]:
         seed = bench.config.seed + turn
 
-        def compare(target: Target, part: Task) -> Timed:
+        def compare(target: Target, part: Task) -> list[Timed]:
             key, backend = target_key(target), backend_of(target)
-            candidate = get_format(backend.format).path(stem)
-            measurement, ratio = _compare(backend, target, dense[key], candidate, goals[key], seed)
+            files = [get_format(backend.format).path(stem) for stem in stems]
+            measured = _compare(backend, target, dense[key], files, goals[key], seed)
             part.update(0.8, note="layers of the plan")
-            nodes = time_nodes(candidate, backend, target, measurement.p50, seed)
-            return Timed(ratio=ratio, nodes=nodes, file_bytes=_size_bytes(get_format("onnx").path(stem)))
+            return [
+                Timed(
+                    ratio=ratio,
+                    nodes=time_nodes(file, backend, target, measurement.p50, seed),
+                    file_bytes=_size_bytes(get_format("onnx").path(stem)),
+                )
+                for stem, file, (measurement, ratio) in zip(stems, files, measured, strict=True)
+            ]
 
         with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as place, SilentObserver().step("") as unseen:
-            stem = Path(place).resolve() / "candidate"
-            export_widths(bench, widths, stem, sorted({backend_of(target).format for target in bench.targets}))
+            stems = [Path(place).resolve() / f"candidate{index}" for index in range(len(plans))]
+            formats = sorted({backend_of(target).format for target in bench.targets})
+            for stem, widths in zip(stems, plans, strict=True):
+                export_widths(bench, widths, stem, formats)
             timed = on_devices(bench.targets, compare, unseen)
-        return {target_key(target): item for target, item in timed.items()}
+        return [{target_key(target): items[index] for target, items in timed.items()} for index in range(len(plans))]
 
     return land(problem, stopwatch, task)
 
@@ -84,20 +92,24 @@ def _size_bytes(path: Path) -> int:
 
 
 def _compare(
-    backend: Backend, target: Target, dense: Path, candidate: Path, goal: float, seed: int
-) -> tuple[Measurement, Ratio]:
-    return compare_files(
+    backend: Backend, target: Target, dense: Path, candidates: Sequence[Path], goal: float, seed: int
+) -> list[tuple[Measurement, Ratio]]:
+    """Time the candidates in the same rounds, until the first is told."""
+    paths = {path.stem: path for path in candidates}
+    first = candidates[0].stem
+    found = compare_files(
         backend,
         target,
-        {"dense": dense, "candidate": candidate},
+        {"dense": dense, **paths},
         "dense",
         half_width=_HALF_WIDTH,
         min_rounds=_ROUNDS[0],
         max_rounds=_ROUNDS[1],
         budget_s=_SECONDS,
         seed=seed,
-        decided=lambda ratios: _decided(ratios["candidate"].over(goal)),
-    )["candidate"]
+        decided=lambda ratios: _decided(ratios[first].over(goal)),
+    )
+    return [found[role] for role in paths]
 
 
 def _decided(share: Ratio) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from deployprune.records import (
     Plan,
     Ratio,
 )
+from deployprune.stats import carry_over, ratio_over_sittings
 
 __all__ = ["BAND", "Problem", "Timed", "Trial", "is_inside", "is_well_inside", "nearest_trial"]
 
@@ -73,12 +74,38 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A plan that was timed, and the turn that it took; ``counts`` are what it needs of each ceiling."""
+    """A plan that was timed, and the turn that it took; ``counts`` are what it needs of each ceiling.
+
+    The ratios of ``timed`` and ``step`` are over all ``sittings``: what each says of the plan, by target.
+    """
 
     plan: Plan
     step: LoopStep
     timed: Mapping[str, Timed]
     counts: Sequence[tuple[Ceiling, float]] = ()
+    sittings: tuple[Mapping[str, Ratio], ...] = ()
+
+    def sat(self, *sittings: Mapping[str, Ratio]) -> Trial:
+        """The same with further sittings."""
+        known = (*self.sittings, *sittings)
+        ratios = {key: ratio_over_sittings([sitting[key] for sitting in known]) for key in self.timed}
+        return replace(
+            self,
+            sittings=known,
+            timed={key: replace(item, ratio=ratios[key]) for key, item in self.timed.items()},
+            step=replace(self.step, measured=ratios, sittings=len(known)),
+        )
+
+    def beside(self, other: Trial, ratios: Mapping[str, Ratio]) -> Trial:
+        """The same, sat for the first time with ``other``, whose last sitting that was; ``ratios`` are its own.
+
+        The earlier sittings of the other speak of this one too, so that no spell of the machine decides about it.
+        """
+        last = other.sittings[-1]
+        carried = (
+            {key: carry_over(sitting[key], ratios[key], last[key]) for key in ratios} for sitting in other.sittings[:-1]
+        )
+        return self.sat(*carried, ratios)
 
     def shares(self, goals: Mapping[str, float]) -> list[Ratio]:
         """The measured ratios as shares of the goals."""
@@ -99,9 +126,17 @@ class Trial:
         return not self.exceeds(goals) and (self.is_held or all(map(is_inside, self.shares(goals))))
 
     def binds(self, goals: Mapping[str, float]) -> bool:
-        """Whether it uses one goal up and exceeds none, where no plan was found that should use all of them up."""
-        meant = all(ratio >= BAND[0] * goals[key] for key, ratio in self.step.predicted.items())
-        return not meant and not self.exceeds(goals) and any(map(is_inside, self.shares(goals)))
+        """Whether it uses one goal up and exceeds none: no widths on which that goal allows for more are looked for."""
+        return not self.exceeds(goals) and any(map(is_inside, self.shares(goals)))
+
+    def is_meant(self, goals: Mapping[str, float]) -> bool:
+        """Whether it was planned to use all goals up."""
+        return all(ratio >= BAND[0] * goals[key] for key, ratio in self.step.predicted.items())
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether more than one sitting speaks of it."""
+        return len(self.sittings) > 1
 
     def miss(self, goals: Mapping[str, float]) -> float:
         """How far the worst target is from the middle of the band, in shares of its goal."""

@@ -17,7 +17,7 @@ from deployprune.records import ChannelGroup
 __all__ = ["Attempt", "Menus", "find"]
 
 _CLEARLY = 0.02  # of the importance: what leaving whole channel steps must bring
-_MUCH = 0.05  # of the importance: what using a budget up is not worth
+_MUCH = 0.05  # of the importance: what using the only budget up is not worth
 _REACH = 0.25  # of a group's size: how far from a plan that is too fast finer ones are looked for
 
 
@@ -73,7 +73,8 @@ def find(menus: Menus, bands: Sequence[Limit], region: Region | None, attempt: A
     """A plan within the bands, in the region if one is given; or else one below their upper ends.
 
     The low end of a band excludes coarse plans that keep more, for being too fast. Near such a plan there may be finer
-    ones that use the budget up; if not, it is taken where it keeps much more.
+    ones that use the budget up; if not, it is taken where it keeps much more. Of several budgets one binds, and using
+    the others up buys nothing, so that clearly more is enough there.
     """
     ceilings = [replace(band, low=0.0) for band in bands]
     if region is not None:
@@ -89,7 +90,8 @@ def find(menus: Menus, bands: Sequence[Limit], region: Region | None, attempt: A
     filled = attempt.search(around, bands)
     if filled is not None and _keeps_more(filled, landed):
         landed = filled
-    if landed is not None and landed.loss <= below.loss + _MUCH:
+    several = sum(band.low > 0.0 for band in bands) > 1
+    if landed is not None and landed.loss <= below.loss + (_CLEARLY if several else _MUCH):
         return landed
     return attempt.search(around, ceilings) or below
 

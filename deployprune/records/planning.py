@@ -11,12 +11,17 @@ __all__ = ["LoopStep", "Plan"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopStep:
-    """One turn of the closed loop: the plan's predicted and measured latency per backend, as ratios to dense."""
+    """One turn of the closed loop: the plan's predicted and measured latency per backend, as ratios to dense.
+
+    ``measured`` is over all sittings that speak of the plan, and ``sittings`` how many they are: its own, and those of
+    the plan that it was first timed beside.
+    """
 
     widths: dict[str, int]
     predicted: dict[str, float]
     measured: dict[str, Ratio]
     correction: dict[str, float]
+    sittings: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -141,11 +142,15 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Bench:
-    """A problem on made-up runtimes, and how long its widths really take."""
+    """A problem on made-up runtimes, and how long its widths really take.
+
+    ``spells`` are, by target, the factors by which the ratios of one sitting after another are off; 1 behind their end.
+    """
 
     problem: Problem
     runtimes: dict[str, Runtime]
     timed: list[dict[str, int]]
+    spells: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @staticmethod
     def random(seed: int, targets: int, *, alike: bool = False) -> Bench:
@@ -170,13 +175,14 @@ class Bench:
         )
         return Bench(problem=problem, runtimes=runtimes, timed=[])
 
-    def stopwatch(self, widths: dict[str, int], turn: int) -> dict[str, Timed]:
-        self.timed.append(widths)
-        net = self.problem.analysis
-        return {
-            key: Timed(ratio=self._ratio(key, widths, turn), nodes=runtime.nodes(net, widths))
-            for key, runtime in self.runtimes.items()
-        }
+    def stopwatch(self, plans: Sequence[dict[str, int]], turn: int) -> list[dict[str, Timed]]:
+        self.timed.extend(plans)
+        return [{key: self._timed(key, widths, turn) for key in self.runtimes} for widths in plans]
+
+    def _timed(self, key: str, widths: dict[str, int], turn: int) -> Timed:
+        spell = dict(enumerate(self.spells.get(key, ()))).get(turn, 1.0)
+        ratio = self._ratio(key, widths, turn).over(1 / spell)
+        return Timed(ratio=ratio, nodes=self.runtimes[key].nodes(self.problem.analysis, widths))
 
     def shares(self, widths: dict[str, int]) -> dict[str, float]:
         """What the widths take by another measurement, in shares of the goals."""
