@@ -109,7 +109,8 @@ def _transposed(call: _Sized) -> list[_Product]:
     kernel = 1.0
     for dim, form in enumerate(call.shape("weight")[2:]):
         kernel *= form.constant / int(steps[dim % len(steps)])
-    reached = DimForm(constant=max(1, round(kernel / call.arguments["groups"])))
+    groups = call.arguments["groups"]
+    reached = DimForm(constant=max(1, round(kernel / groups if isinstance(groups, int) else kernel)))
     return [_Product(call.output, (*call.shape("input")[1:2], reached))]
 
 

@@ -33,6 +33,16 @@ def _three_names(parts: Parts, x: Tensor) -> Tensor:
     return parts["used"](parts["used"](x).relu())
 
 
+def _modulated(parts: Parts, x: Tensor) -> Tensor:
+    """As generators modulate their kernels, the batch lying in the groups."""
+    batch, channels, height, width = x.shape
+    weight = parts.weight * parts["style"](x.mean((2, 3))).view(batch, 1, channels, 1, 1)
+    weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-6)
+    rows = x.reshape(1, batch * channels, height, width)
+    out = F.conv2d(rows, weight.reshape(-1, channels, 3, 3), padding=1, groups=batch)
+    return out.view(batch, -1, height, width)
+
+
 CASES = {
     "linear": Case(lambda p, x: p["up"](x).relu(), lambda: {"up": nn.Linear(8, 12)}, tokens=True),
     "linear without bias": Case(lambda p, x: p["up"](x), lambda: {"up": nn.Linear(8, 12, bias=False)}, tokens=True),
@@ -106,6 +116,13 @@ CASES = {
     "conv2d": Case(lambda p, x: p["conv"](x), lambda: {"conv": nn.Conv2d(8, 12, 3, padding="same")}),
     "conv2d with circular padding": Case(
         lambda p, x: p["conv"](x), lambda: {"conv": nn.Conv2d(8, 12, 3, padding=1, padding_mode="circular")}
+    ),
+    "neighbouring channels": Case(
+        lambda p, x: x * p["conv"](x.mean((2, 3))[:, None]).transpose(1, 2)[..., None].sigmoid(),
+        lambda: {"conv": nn.Conv1d(1, 1, 3, padding=1, bias=False)},
+    ),
+    "a kernel for each example": Case(
+        _modulated, lambda: {"style": nn.Linear(8, 8), "weight": parameter(12, 8, 3, 3)}
     ),
     "conv3d": Case(_volume, lambda: {"conv": nn.Conv3d(8, 12, (2, 3, 3))}),
     "depthwise with a multiplier": Case(

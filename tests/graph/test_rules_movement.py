@@ -43,6 +43,23 @@ def _upper(parts: Parts, x: Tensor) -> Tensor:
     return x[:, :, rows, columns]
 
 
+def _shifted(parts: Parts, x: Tensor) -> Tensor:
+    """Some channels a step to the left, some to the right, as temporal shifts write them."""
+    out = torch.zeros_like(x)
+    out[:, :2, :, :-1] = x[:, :2, :, 1:]
+    out[:, 2:4, :, 1:] = x[:, 2:4, :, :-1]
+    out[:, 4:] = x[:, 4:]
+    return out
+
+
+def _laid_in(parts: Parts, x: Tensor) -> Tensor:
+    """A narrow map in the middle of a wide one of zeros, and the last channel another again."""
+    out = x.new_zeros(x.shape[0], 16, 4, 4)
+    out[:, 3:11] = x
+    out[:, -1:] = x[:, :1]
+    return out
+
+
 def _up() -> dict[str, nn.Module]:
     return {"up": nn.Linear(8, 12)}
 
@@ -114,6 +131,8 @@ CASES = {
         _overwritten(slice(None), slice(None), slice(1, 3)), lambda: {"token": parameter(8, 2, 1)}
     ),
     "written over channels": Case(_overwritten(slice(None), INDEX[2:]), lambda: {"token": parameter(4, 1, 1)}, share=0),
+    "written over a range of channels": Case(_shifted),
+    "written into zeros": Case(_laid_in, share=0.85),
     "written under the tensor's own mask": Case(
         lambda p, x: x.index_put([x.relu() > 0], p.token), lambda: {"token": parameter(1)}, share=0
     ),

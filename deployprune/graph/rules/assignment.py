@@ -1,15 +1,19 @@
 """Assignment: a tensor with values written over some of its places.
 
-Nothing may go along the dimensions that the places are chosen in; along all others, what is written meets what it is
-written over.
+Nothing may go along the dimensions that the places are chosen in, unless a call names a range of them by numbers. Then,
+and along all other dimensions, what is written meets what it is written over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from torch import fx
 
 from deployprune.graph.labels import Labels, Span
-from deployprune.graph.rules.base import Call, Rule, Value, named, settle, span_of
+from deployprune.graph.rules.base import Call, Rewrite, Rule, Value, named, settle, span_of
 from deployprune.graph.rules.indexing import meet_beside
 from deployprune.graph.rules.pointwise import POINTWISE, meet_all
 
@@ -32,7 +36,31 @@ def _slice_scatter(call: Call) -> Labels:
     dim = call["dim"] % x.ndim
     if written.tensor.shape == x.tensor.shape:
         return meet_all(call, [x, written], tuple(call.result.shape))
+    place = _range(call.literal, x.labels.shape[dim])
+    if place is not None:
+        under = call.atoms.move(x.labels, lambda t: t.narrow(dim, place.start, len(place)), written.labels.shape)
+        meet_all(call, [Value(under, written.tensor, False), written], written.labels.shape)
+        return Labels(tuple(call.result.shape), x.labels.layers)
     return _write(call, [dim], written, [other if other != dim else x.ndim for other in range(x.ndim)])
+
+
+def _range(arguments: Mapping[str, Any], size: int) -> range | None:
+    """The places that a call writes to, where it names them by numbers and leaves none out."""
+    bounds = [arguments.get("start"), arguments.get("end"), arguments.get("step", 1)]
+    if any(isinstance(bound, fx.Node) for bound in bounds):
+        return None
+    places = range(size)[slice(*bounds)]
+    return places if places.step == 1 and places else None
+
+
+def _renumber_range(call: Rewrite) -> None:
+    source = call.arguments["self"]
+    shape = call.shapes(source)
+    dim = call.arguments.get("dim", 0) % len(shape)
+    keep, place = call.keeps(source)[dim], _range(call.arguments, shape[dim])
+    if keep is not None and place is not None:
+        call.set("start", int((keep < place.start).sum()))
+        call.set("end", int((keep < place.stop).sum()))
 
 
 def _select_scatter(call: Call) -> Labels:
@@ -94,7 +122,7 @@ def _chosen(indices: list[Value | None]) -> tuple[list[int], int]:
 RULES: dict[str, Rule] = {
     "copy": POINTWISE,
     "index_put": Rule(_index_put),
-    "slice_scatter": Rule(_slice_scatter),
+    "slice_scatter": Rule(_slice_scatter, _renumber_range),
     "select_scatter": Rule(_select_scatter),
     **named("scatter scatter_add scatter_reduce", Rule(_scatter)),
     "masked_scatter": Rule(_masked_scatter),
