@@ -99,7 +99,7 @@ def _conv_groups(call: Rewrite) -> None:
     keep = call.keeps(call.arguments["input"])[1]
     if isinstance(groups, int) and groups > 1 and keep is not None:
         per_group = call.shapes(call.arguments["input"])[1] // groups
-        call.set("groups", len((keep // per_group).unique()))
+        call.set("groups", len(torch.unique(keep // per_group)))
 
 
 RULES: dict[str, Rule] = {
