@@ -20,12 +20,15 @@ _JOINT_CANDIDATES = 30_000  # pairs of candidates over all interacting groups: w
 _FEWEST_CANDIDATES = 4
 _ROUNDS = 4  # linearisations, where nodes have more than two groups
 _LEAST_S = 1.0  # that the solver gets, however late it is
+_SOLVING = 0.8  # of the time that is left: the rest is for polishing
+_SETTLED = 1e-3  # of the importance kept: a linearisation that brings less is the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Widths within the limits, their loss, and how far the importance they keep may lie below the best (a share).
 
+    The bound is proven for nodes of up to two groups; those of more are in it as linearised around the last answer.
     With the loss ``-sum(I * log s)`` the importance kept is ``exp(-loss)``, the groups' weighted geometric mean share,
     and the gap to a bound of the loss is ``1 - exp(bound - loss)``.
     """
@@ -60,22 +63,33 @@ def search(
         by_group = {choice.group: choice for choice in menu}
         tables = [tabulate(limit.model, by_group, incumbent) for limit in limits]
         bands = [(table, limit.low, limit.high) for table, limit in zip(tables, limits, strict=True)]
-        solution = solve(menu, bands, time_limit_s=max(_LEAST_S, deadline - time.monotonic()), avoid=avoid)
+        left = _SOLVING * (deadline - time.monotonic())
+        solution = solve(menu, bands, time_limit_s=max(_LEAST_S, left), avoid=avoid)
         if math.isfinite(solution.bound):  # not where the time was up: then the last linearisation's is the nearest
             bound = solution.bound
         linear = any(table.bilinear for table in tables)
         if solution.widths is None and not linear:
             return None
         found = polish(solution.widths or incumbent, menu, limits, avoid)
-        loss = _loss(found, menu)
+        before, loss = best, _loss(found, menu)
         if within(found, limits) and found not in avoid and (best is None or loss < best[0]):
             best = (loss, found)
-        if not linear or found == incumbent:
+        if not linear or found == incumbent or _is_over(before, best, deadline):
             break
         incumbent = found
     if best is None:
         return None
     return Found(widths=best[1], loss=best[0], bound=bound)
+
+
+def _is_over(
+    before: tuple[float, dict[str, int]] | None, best: tuple[float, dict[str, int]] | None, deadline: float
+) -> bool:
+    """Whether widths that were found are kept: there is no time for others, or the last were hardly better."""
+    if best is None:
+        return False
+    late = time.monotonic() + _LEAST_S >= deadline
+    return late or (before is not None and gap_between(before[0], best[0]) < _SETTLED)
 
 
 def _loss(widths: dict[str, int], menu: Sequence[Choice]) -> float:

@@ -100,6 +100,28 @@ def test_a_solver_out_of_time_leaves_the_bound_that_it_had(monkeypatch: pytest.M
     assert first
 
 
+def test_past_its_time_the_planner_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Concatenations are solved again where the last answer lies, but not when the time is up."""
+    groups = [group("a", 32), *(group(f"g{i}", 32) for i in range(5))]
+    model, importance = dense_block(groups), importances(groups)
+    limits = {"x": (0.0, 0.5 * dense_ms(model, groups))}
+    solved: list[float] = []
+
+    def counted(*args: Any, **options: Any) -> Solution:
+        solved.append(options["time_limit_s"])
+        return program.solve(*args, **options)
+
+    monkeypatch.setattr(search, "solve", counted)
+    hasty = plan_widths(groups, importance, {"x": model}, limits, channel_step=8, time_limit_s=1e-3)
+    assert len(solved) == 1
+    assert hasty.predicted_ratio["x"] <= 0.5
+    solved.clear()
+    calm = plan_widths(groups, importance, {"x": model}, limits, channel_step=8, time_limit_s=10.0)
+    assert len(solved) > 1
+    assert max(solved) <= 0.8 * 10.0
+    assert calm.gap <= hasty.gap + 1e-9
+
+
 def test_keeps_the_most_important_units_and_says_what_is_lost() -> None:
     model, importance = chain(SMALL), importances(SMALL)
     plan = plan_widths(SMALL, importance, {"x": model}, {"x": (0.0, 0.5 * dense_ms(model, SMALL))}, channel_step=8)
