@@ -55,6 +55,7 @@ def make_trainable(
     graph = exported.graph
     if not functional and not _replace_in_place(graph):
         return None
+    _restore_copies(graph)
     _restore_batch_norm(graph)
     _restore_dropout(graph, dropouts)
     _follow_training(graph)
@@ -103,6 +104,21 @@ def _owns_memory(target: fx.Node, writer: fx.Node, order: dict[fx.Node, int]) ->
             return False
         target = base
     return True
+
+
+def _restore_copies(graph: fx.Graph) -> None:
+    """torch's functional form of a value written in place has no derivative; the value, spread as far, is the same."""
+    for node in list(graph.nodes):
+        if node.target is not aten.copy.default:
+            continue
+        under, value = node.args[:2]
+        with graph.inserting_before(node):
+            if value.meta["val"].dtype != under.meta["val"].dtype:
+                value = graph.call_function(aten.to.dtype, (value, under.meta["val"].dtype))
+            spread = graph.call_function(aten.expand_as.default, (value, under))
+        spread.meta = dict(node.meta)
+        node.replace_all_uses_with(spread)
+        graph.erase_node(node)
 
 
 def _restore_batch_norm(graph: fx.Graph) -> None:
