@@ -77,9 +77,14 @@ def find(menus: Menus, bands: Sequence[Limit], region: Region | None, attempt: A
     the others up buys nothing, so that clearly more is enough there.
     """
     ceilings = [replace(band, low=0.0) for band in bands]
+    several = sum(band.low > 0.0 for band in bands) > 1
     if region is not None:
         near = menus.near(region)
-        return attempt.search(near, bands) or attempt.search(near, ceilings)
+        landed = attempt.search(near, bands)
+        if landed is not None and not several:
+            return landed
+        below = attempt.search(near, ceilings)
+        return below if below is not None and _keeps_more(below, landed) else landed
     landed = attempt.search(menus.everywhere(), bands)
     if landed is not None and time.monotonic() >= attempt.leisure:
         return landed
@@ -90,7 +95,6 @@ def find(menus: Menus, bands: Sequence[Limit], region: Region | None, attempt: A
     filled = attempt.search(around, bands)
     if filled is not None and _keeps_more(filled, landed):
         landed = filled
-    several = sum(band.low > 0.0 for band in bands) > 1
     if landed is not None and landed.loss <= below.loss + (_CLEARLY if several else _MUCH):
         return landed
     return attempt.search(around, ceilings) or below

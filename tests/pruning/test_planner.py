@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from made_up_models import Model, Node, attention, brute_force, chain, conv, den
 
 from deployprune.errors import UnsupportedModelError, UsageError
 from deployprune.pruning import program, search
-from deployprune.pruning.candidates import Choice
+from deployprune.pruning.candidates import Choice, Region
 from deployprune.pruning.planner import floor_ms, plan_widths
 from deployprune.pruning.program import Solution
 from deployprune.records import ChannelGroup, LatencyModel
@@ -177,6 +177,26 @@ def test_drops_the_low_ends_where_two_targets_contradict() -> None:
     }
     plan = plan_widths(groups, importances(groups), models, {"x": (0.3, 0.32), "y": (1.05, 1.07)}, channel_step=8)
     assert plan.widths == {"a": 32}
+
+
+@pytest.mark.parametrize("region", [None, Region(centre={"a": 28, "b": 48}, reach=0.25)])
+def test_does_not_pay_importance_to_use_up_a_budget_that_does_not_bind(region: Region | None) -> None:
+    """Both budgets can be used up, but only by widths that keep clearly less than some that are faster on one."""
+    groups = [group("a", 64), group("b", 64)]
+    rates = {"x": {"a": 0.01, "b": 0.01}, "y": {"a": 0.002, "b": 0.018}}
+    models = {key: linear_model(rate) for key, rate in rates.items()}
+    limits = {"x": (0.74, 0.768), "y": (1.03, 1.075)}
+    importance = importances(groups)
+    loss = brute_force(groups, importance, models, limits, channel_step=2, max_candidates=99)
+    plan = plan_widths(groups, importance, models, limits, channel_step=4, region=region)
+    assert loss_of(plan.widths, groups, importance) < loss - 0.02
+    assert models["x"].predict_ms(plan.widths) > limits["x"][0]
+    assert models["y"].predict_ms(plan.widths) < limits["y"][0]
+
+
+def linear_model(rates: Mapping[str, float]) -> Model:
+    """So many ms a channel of each group."""
+    return Model(tuple(Node(name, (name,), lambda w, n=name: rates[n] * w[n]) for name in rates), constant_ms=0.0)
 
 
 def test_corrections_scale_what_is_held_against_the_limits() -> None:
