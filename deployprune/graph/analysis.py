@@ -21,7 +21,7 @@ from deployprune.graph.remedies import Remedy
 from deployprune.graph.removal import Removal, close_removal, kept_parameters
 from deployprune.graph.shrink import Attributes, has_tensor, shrink
 from deployprune.graph.surgery import prune_graph
-from deployprune.graph.tying import tie_groups
+from deployprune.graph.tying import names_within, tie_groups
 from deployprune.graph.unread import label_unread
 from deployprune.records import Analysis, Proof
 
@@ -150,11 +150,14 @@ def analyze(module: nn.Module, inputs: tuple[Any, ...], *, ignore: Sequence[str]
     record = describe(graph, units, ignore=ignore)
     calls = Calls() if isinstance(module, fx.GraphModule) else find_calls(module, graph.captured)
     following = find_following(module, graph, units, record.groups, calls) if calls.first else Following()
+    left_out = following.remedy.left_out
     if following.remedy.ties:
         graph = tie_groups(graph, units, following.remedy.ties)
+        lost = [unit for name in left_out for unit in units[name]]
         units = group_units(graph)
+        left_out = names_within(graph, units, lost)
     if following.remedy != Remedy():
-        record = describe(graph, units, ignore=ignore, left_out=following.remedy.left_out)
+        record = describe(graph, units, ignore=ignore, left_out=left_out)
     record = replace(record, product=following.product, grafted=following.grafted)
     if not record.groups:
         reasons = "; ".join(f"{item.op} at {item.location}" for item in record.frozen[:3])

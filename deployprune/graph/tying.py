@@ -16,7 +16,7 @@ from deployprune.graph.labels import Ids
 from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.units import Constraints, Unit
 
-__all__ = ["Ties", "join_ties", "tie_groups"]
+__all__ = ["Ties", "join_ties", "names_within", "tie_groups"]
 
 # Names of groups, each in one set at most.
 Ties = tuple[frozenset[str], ...]
@@ -47,6 +47,12 @@ def tie_groups(graph: LabelledGraph, units: GroupedUnits, ties: Ties) -> Labelle
                 if first.size == other.size or 1 in (first.size, other.size):
                     tied.atoms.unite(first, other)
     return tied
+
+
+def names_within(graph: LabelledGraph, units: GroupedUnits, wanted: Iterable[Unit]) -> frozenset[str]:
+    """The groups of a tied ``graph`` whose units hold one of these units of the graph before."""
+    atoms = [set(graph.atoms.find(np.array(sorted(unit.atoms))).tolist()) for unit in wanted]
+    return frozenset(name for name, members in units.items() if any(held <= members[0].atoms for held in atoms))
 
 
 def _deciding(constraints: Constraints, unit: Unit) -> Ids:

@@ -85,6 +85,26 @@ class Scaled(OneHead):
         return x + self.mlp(x)
 
 
+class ReducedOneHead(OneHead):
+    """Keys and values of what is taken to be as wide as the input, and of a size that has to stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(12, 12, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, c = x.shape
+        shape = (b, -1, 1, self.size)
+        less = self.reduce(x.transpose(1, 2).reshape(b, c, 4, 4)).reshape(b, c, -1).transpose(1, 2)
+        q, k, v = (layer(z).view(shape).transpose(1, 2) for layer, z in zip(self.layers, (x, less, less), strict=True))
+        y = (q @ k.transpose(2, 3) / self.size**0.5).softmax(-1) @ v
+        return x + self.mlp(self.out(y.transpose(1, 2).flatten(2)))
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        return self.query, self.key, self.value
+
+
 class Biased(nn.Module):
     """Numbers added to every dimension of every head, and a scale that is read off the number of dimensions."""
 
@@ -150,6 +170,7 @@ MIXERS: dict[str, type[nn.Module]] = {
     "halves": Halves,
     "one head": OneHead,
     "scaled": Scaled,
+    "reduced one head": ReducedOneHead,
     "biased": Biased,
     "fused": Fused,
     "slots": Slots,
@@ -194,7 +215,8 @@ def test_only_widths_that_the_code_takes_to_be_equal_are_tied(
     assert group.isdisjoint(apart)
 
 
-def test_a_size_that_a_scale_is_read_off_stays() -> None:
-    offered = {axis.parameter for group in analysed("one head").record.groups for axis in group.axes if axis.dim == 0}
+@pytest.mark.parametrize("name", ["one head", "reduced one head"])
+def test_a_size_that_a_scale_is_read_off_stays(name: str) -> None:
+    offered = {axis.parameter for group in analysed(name).record.groups for axis in group.axes if axis.dim == 0}
     assert offered.isdisjoint(f"mixers.{index}.{name}.weight" for index in (0, 1) for name in ("query", "value"))
     assert {"stem.weight", "mixers.0.mlp.0.weight"} <= offered
