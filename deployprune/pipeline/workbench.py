@@ -24,7 +24,7 @@ from deployprune.records import ChannelGroup, InputSpec, ModelRef, Target
 from deployprune.sources.callables import resolve
 from deployprune.sources.data import Data, load_data
 from deployprune.sources.fingerprint import fingerprint_data
-from deployprune.sources.inputs import example_inputs, parse_input
+from deployprune.sources.inputs import example_inputs, parse_input, program_inputs
 from deployprune.sources.models import load_model
 from deployprune.verification.accuracy import Metric
 
@@ -61,15 +61,14 @@ class Workbench:
 
     @cached_property
     def specs(self) -> tuple[InputSpec, ...]:
-        """The model's inputs. Raises UsageError where none were given."""
+        """The model's inputs: those given, or an exported program's own. Raises UsageError where there are none."""
         if self.given is not None:
             return tuple(_spec_of(index, tensor) for index, tensor in enumerate(self.given[1]))
-        texts = self.config.model.inputs
-        if not texts:
+        specs = [parse_input(text) for text in self.config.model.inputs] or program_inputs(self.module)
+        if not specs:
             raise UsageError(
                 "the model's input shape is not known", hint="give it as --input 1x3x224x224 (batch, channels, ...)"
             )
-        specs = [parse_input(text) for text in texts]
         unnamed = len(specs) > 1
         return tuple(
             replace(spec, name=f"input_{index}") if unnamed and spec.name == "input" else spec

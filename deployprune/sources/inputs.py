@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 from deployprune.errors import UsageError
 from deployprune.records import InputSpec
 
-__all__ = ["example_inputs", "parse_input", "torch_dtype"]
+__all__ = ["example_inputs", "parse_input", "program_inputs", "torch_dtype"]
 
 _FORM = re.compile(r"^(?:(?P<name>[A-Za-z_]\w*):)?(?P<shape>\d+(?:[x,]\d+)*)(?::(?P<dtype>\w+))?$")
 _DTYPES = {
@@ -42,6 +42,27 @@ def parse_input(text: str) -> InputSpec:
     dtype = match["dtype"] or "float32"
     torch_dtype(dtype)
     return InputSpec(name=match["name"] or "input", shape=shape, dtype=dtype)
+
+
+def program_inputs(module: nn.Module) -> tuple[InputSpec, ...]:
+    """The inputs that a program of ``torch.export`` was made with, 1 for a batch that it leaves open.
+
+    Empty for any other module, and where an input is not a tensor or leaves another dimension open.
+    """
+    if not isinstance(module, fx.GraphModule):
+        return ()
+    named = {node.name: node.meta.get("val") for node in module.graph.nodes if node.op == "placeholder"}
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor) and value.dim() > 0}
+    if len(tensors) < len(named) or not all(isinstance(size, int) for x in tensors.values() for size in x.shape[1:]):
+        return ()
+    return tuple(
+        InputSpec(
+            name=name,
+            shape=tuple(size if isinstance(size, int) else 1 for size in tensor.shape),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+        )
+        for name, tensor in tensors.items()
+    )
 
 
 def torch_dtype(name: str) -> torch.dtype:

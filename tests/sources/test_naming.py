@@ -8,7 +8,7 @@ import torch
 from deployprune.errors import UsageError
 from deployprune.records import InputSpec
 from deployprune.sources.callables import resolve
-from deployprune.sources.inputs import example_inputs, parse_input
+from deployprune.sources.inputs import example_inputs, parse_input, program_inputs
 from deployprune.sources.models import load_model
 
 
@@ -29,6 +29,30 @@ def test_inputs_are_read(text, spec):
 def test_other_forms_of_inputs_are_refused(text):
     with pytest.raises(UsageError):
         parse_input(text)
+
+
+class TwoInputs(torch.nn.Module):
+    def forward(self, image, ids):
+        return image.mean((2, 3)) + ids.sum(1, keepdim=True)
+
+
+def test_the_inputs_of_an_exported_program_are_its_own():
+    batch, free = torch.export.Dim("batch"), torch.export.Dim("free")
+    examples = torch.randn(2, 3, 8, 8), torch.ones(2, 5, dtype=torch.int64)
+    programs = {
+        name: torch.export.export(TwoInputs(), examples, dynamic_shapes=shapes).module()
+        for name, shapes in {
+            "batched": ({0: batch}, {0: batch}),
+            "fixed": None,
+            "open": ({0: batch, 2: free}, {0: batch}),
+        }.items()
+    }
+    assert program_inputs(programs["batched"]) == (
+        InputSpec(name="image", shape=(1, 3, 8, 8)),
+        InputSpec(name="ids", shape=(1, 5), dtype="int64"),
+    )
+    assert program_inputs(programs["fixed"])[0].shape == (2, 3, 8, 8)
+    assert program_inputs(programs["open"]) == program_inputs(TwoInputs()) == ()
 
 
 def test_examples_are_seeded_and_take_another_batch():
