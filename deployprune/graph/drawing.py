@@ -53,8 +53,16 @@ def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
         elif isinstance(tensor, nn.Parameter):
             signs = torch.randint(2, (len(tensor),) + (1,) * (tensor.ndim - 1), generator=generator) * 2 - 1
             state[name] = _strengthened(tensor.detach(), generator) * signs
+        state[name] = _signed_like(tensor.detach(), state[name])
         drawn[id(tensor)] = tensor.data = state[name]
     return state
+
+
+def _signed_like(tensor: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """Numbers that are all of one sign stay so: a forward may take their root or their logarithm."""
+    if bool((tensor > 0).all()):
+        return drawn.abs()
+    return -drawn.abs() if bool((tensor < 0).all()) else drawn
 
 
 def _read_by_norms(module: fx.GraphModule, argument: str) -> set[str]:

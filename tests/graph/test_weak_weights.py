@@ -61,3 +61,22 @@ def test_normalisations_that_give_almost_nothing_do_not_hide_the_mask() -> None:
             norm.weight.fill_(0.02)
     proof = (analysis := analyze(module, (torch.randn(1, 3, 4, 4),))).prune(random_plan(analysis, 0)).proof
     assert proof.mask_changed_output
+
+
+class _Temperature(nn.Module):
+    """Takes roots and logarithms of what training keeps positive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 16), nn.Linear(16, 3)
+        self.scale, self.variance = nn.Parameter(torch.ones(16, 1)), nn.Parameter(torch.full((16,), 0.01))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stem(x) * self.scale.log().exp()[:, 0] / self.variance.sqrt())
+
+
+def test_what_is_positive_stays_so_in_the_proof() -> None:
+    analysis = analyze(_Temperature().eval(), (torch.randn(2, 6),))
+    proof = analysis.prune(random_plan(analysis, 0)).proof
+    assert proof.relative_difference < 1e-9
+    assert proof.mask_changed_output
