@@ -139,7 +139,7 @@ class Workbench:
         require_criterion(self.config.pruning.criterion, has_data=self.data is not None)
         for name in self.config.table.files:
             read_latency_table(Path(name))
-        self._warn_of_threads()
+        self._require_cores()
         recovery, rounds = self.config.recovery, self.config.pruning.rounds
         if self.data is not None and 0 < recovery.epochs < rounds:
             raise UsageError(
@@ -147,12 +147,13 @@ class Workbench:
                 hint="raise recovery.epochs, or lower pruning.rounds",
             )
 
-    def _warn_of_threads(self) -> None:
+    def _require_cores(self) -> None:
         cores = device_of(LOCAL).host().cores
         for target in self.targets:
             if target.device == LOCAL and target.threads > cores:
-                self.observer.warning(
-                    f"{target.threads} threads on {cores} cores wait for each other: this latency is no other machine's"
+                raise UsageError(
+                    f"{target.threads} threads are asked for, and this machine has {cores} cores for them",
+                    hint=f"give --threads {cores} or fewer: threads that wait for each other have no latency",
                 )
 
 

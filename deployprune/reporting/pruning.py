@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deployprune.records import Analysis, Frozen, LoopStep, Plan, Proof, TrainingRecord
+from deployprune.records.naming import label_targets
 from deployprune.reporting.view import RunView
 from deployprune.reporting.wording import format_share
 from deployprune.units import format_count, format_ms
@@ -149,7 +150,13 @@ def trail_rows(view: RunView) -> tuple[tuple[str, ...], ...]:
     if plan is None:
         return ()
     dense = {key: table.runs[0].total_ms for key, table in view.tables.items() if table.runs}
-    return tuple(row for number, step in enumerate(plan.trail, 1) for row in _turn_rows(number, step, plan, dense))
+    labels = label_targets(table.target for table in view.tables.values())
+    names = {key: labels[table.target] for key, table in view.tables.items()}
+    return tuple(
+        (row[0], names.get(row[1], row[1]), *row[2:])
+        for number, step in enumerate(plan.trail, 1)
+        for row in _turn_rows(number, step, plan, dense)
+    )
 
 
 def _turn_rows(number: int, step: LoopStep, plan: Plan, dense: Mapping[str, float]) -> list[tuple[str, ...]]:
@@ -182,9 +189,11 @@ def proof_line(proof: Proof) -> str:
 
 def product_words(found: Proof | Analysis) -> str:
     """What the pruned model is: the user's own module, with how many of its parts as graphs, or the captured graph."""
-    if found.product != "grafted":
-        return f"{found.product} module"
-    return f"eager module, {len(found.grafted)} of its modules as graphs: {', '.join(found.grafted)}"
+    if found.product == "graph":
+        return "the captured graph in place of your own class"
+    if found.product == "eager":
+        return "your own module, smaller"
+    return f"your own module, smaller, {len(found.grafted)} of its modules as graphs: {', '.join(found.grafted)}"
 
 
 def recovery_line(view: RunView) -> str | None:

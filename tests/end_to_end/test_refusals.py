@@ -181,6 +181,11 @@ def test_a_criterion_that_there_is_not_or_that_needs_data_is_refused_before_anyt
     nothing_is_left(fresh_project)
 
 
+def test_more_threads_than_cores(fresh_project: Path, warm: WarmProcess) -> None:
+    refused(compress(warm, fresh_project, "model.pt", "--threads", "10000"), 2, "10000 threads are asked for", "cores")
+    nothing_is_left(fresh_project)
+
+
 def test_a_pattern_of_what_to_leave_alone_that_matches_nothing(fresh_project: Path, warm: WarmProcess) -> None:
     ended = compress(warm, fresh_project, "weights.pt", "--arch", "nets:network", "--ignore", "haed")
     refused(ended, 2, "$.pruning.ignore: 'haed': the pattern matches no channel group or module")

@@ -56,7 +56,7 @@ def render(run: RunDirectory, form: str) -> str:
         "4 channel groups hold 99.8 % of 272 k parameters",
         "layer3.0.conv1",
         "28 of 64",
-        "differ by 4.1e-08 relative in 3 trials (eager module)",
+        "differ by 4.1e-08 relative in 3 trials (your own module, smaller)",
         "distillation and labels; kept the weights after epoch 4, which had the best metric",
         "1.2e-06 from eager on openvino",
         "Made-up CPU @ 2.00GHz, 2 cores, avx2, avx512f, amx_bf16",
