@@ -50,7 +50,9 @@ def capture(module: nn.Module, inputs: tuple[Any, ...]) -> Captured:
             dropouts, program = find_dropouts(exported), _decompose_unknown(exported)
             for functional in (False, True):
                 graph_module = make_trainable(program, dropouts, functional=functional)
-                if graph_module is not None and _agrees(graph_module, inputs, reference):
+                if graph_module is None or not _agrees(graph_module, inputs, reference):
+                    continue
+                if not dynamic or _agrees_on_more(graph_module, module, inputs):
                     _match_names(graph_module, module)
                     return Captured(graph_module, inputs, dynamic)
     drawn = _random_call(program)
@@ -193,6 +195,16 @@ def _submodule(module: nn.Module, path: str) -> nn.Module:
             module.add_module(name, nn.Module())
         module = getattr(module, name)
     return module
+
+
+def _agrees_on_more(graph_module: fx.GraphModule, module: nn.Module, inputs: tuple[Any, ...]) -> bool:
+    """Whether the graph also computes a batch twice as large, if the model does: parts of it may be counted in it."""
+    doubled = tuple(torch.cat([x, x]) if isinstance(x, torch.Tensor) and x.ndim else x for x in inputs)
+    try:
+        reference = _run_forward(module, doubled)
+    except UnsupportedModelError:
+        return True
+    return _agrees(graph_module, doubled, reference)
 
 
 def _agrees(module: fx.GraphModule, inputs: tuple[Any, ...], reference: list[torch.Tensor]) -> bool:

@@ -193,3 +193,22 @@ def test_optional_and_named_arguments_stay(name: str) -> None:
 def test_the_graph_takes_its_inputs_by_name() -> None:
     _, _, pruned = pruned_of("graph")
     torch.testing.assert_close(flatten_outputs(pruned.module(x=IMAGE)), outputs_of(pruned.module, "graph"))
+
+
+class Clips(nn.Module):
+    """Two frames a clip lie in the batch, and one clip is dealt with in its own way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = conv(3, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = self.stem(x).mean((2, 3))
+        clips = frames[None] if len(x) == 2 else frames.view(len(x) // 2, 2, 8)
+        return self.head(clips.mean(1))
+
+
+def test_a_batch_is_not_free_where_the_model_does_otherwise_with_more() -> None:
+    analysis = analyze(Clips().eval(), (torch.randn(2, 3, 16, 16),))
+    assert not analysis.graph.captured.dynamic_batch
+    check_proof(analysis.prune(random_plan(analysis, 0)))
