@@ -15,8 +15,9 @@ from deployprune.graph.capture import capture
 from deployprune.graph.fitting import fit_module, refit
 from deployprune.graph.following import Following, find_following
 from deployprune.graph.grouping import GroupedUnits, describe, group_units
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.proof import TOLERANCE, prove
-from deployprune.graph.propagate import LabelledGraph, propagate
+from deployprune.graph.propagate import propagate
 from deployprune.graph.remedies import Remedy
 from deployprune.graph.removal import Removal, close_removal, kept_parameters
 from deployprune.graph.shrink import Attributes, has_tensor, shrink

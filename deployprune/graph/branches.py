@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.labels import Labels
 from deployprune.graph.origin import module_of
-from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.rules import operation_name
 
 __all__ = ["Branch", "find_branches", "inner_groups", "leave_out"]

@@ -12,9 +12,10 @@ from typing import Any
 from torch import fx
 
 from deployprune.graph.forms import Forms
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.origin import module_of
-from deployprune.graph.propagate import LabelledGraph, bind
 from deployprune.graph.rules import operation_name
+from deployprune.graph.rules.base import bind
 from deployprune.graph.rules.einsum import subscripts
 from deployprune.records import DimForm, LayerCost
 

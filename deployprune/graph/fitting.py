@@ -20,9 +20,9 @@ from deployprune.graph.capture import Captured, flatten_outputs
 from deployprune.graph.copying import copy_module
 from deployprune.graph.drawing import load_state, random_state
 from deployprune.graph.grafting import graft
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.origin import first_line
 from deployprune.graph.proof import difference
-from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.removal import Removal, kept_parameters
 from deployprune.graph.shrink import Attributes, patch, shrink
 from deployprune.graph.sizes import find_options

@@ -16,7 +16,7 @@ from torch import nn
 
 from deployprune.graph.calls import Calls
 from deployprune.graph.grouping import GroupedUnits
-from deployprune.graph.propagate import LabelledGraph
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.remedies import Remedy, Trials, find_remedy
 from deployprune.records import Axis, ChannelGroup
 

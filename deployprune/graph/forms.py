@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.labels import Ids, Labels
-from deployprune.graph.propagate import LabelledGraph
 from deployprune.records import DimForm
 
 __all__ = ["Forms"]

@@ -12,8 +12,8 @@ from deployprune.graph.atoms import Atoms
 from deployprune.graph.branches import find_branches, inner_groups
 from deployprune.graph.costs import layer_costs
 from deployprune.graph.forms import Forms
+from deployprune.graph.labelled import LabelledGraph, Opaque
 from deployprune.graph.labels import KEEP, Labels
-from deployprune.graph.propagate import LabelledGraph, Opaque
 from deployprune.graph.signatures import signatures
 from deployprune.graph.units import Constraints, Unit, find_units
 from deployprune.records import Analysis, Axis, ChannelGroup, Frozen

@@ -5,7 +5,6 @@ An operation without a rule freezes its operands, and is reported: a model is ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,48 +13,15 @@ from torch import fx
 from deployprune.graph.atoms import Atoms
 from deployprune.graph.capture import Captured
 from deployprune.graph.holding import Holding
+from deployprune.graph.labelled import LabelledGraph, Opaque
 from deployprune.graph.labels import KEEP, Labels
 from deployprune.graph.origin import location_of, module_of
 from deployprune.graph.rules import Call, Rule, Value, operation_name, rule_for
-from deployprune.graph.rules.base import argument_names
+from deployprune.graph.rules.base import bind
 
-__all__ = ["LabelledGraph", "Opaque", "bind", "propagate"]
-
+__all__ = ["propagate"]
 
 _NEEDS_ALL = "it needs every channel, or each in its place"
-
-
-@dataclass(frozen=True, slots=True)
-class Opaque:
-    """An operation that froze its operands: its name, why, where it stands, and the parameters that this froze."""
-
-    op: str
-    reason: str
-    location: str
-    parameters: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class LabelledGraph:
-    """The captured graph with the labels of every node (a list where a node has several results).
-
-    ``parameters`` are keyed by their state-dict name; ``constants`` holds the values of nodes that no input reaches
-    and that are whole numbers: the indices that a rewrite needs. ``opaque`` are the calls that no rule covers, ``held``
-    those whose rule says that what they are given has to stay.
-    """
-
-    captured: Captured
-    atoms: Atoms
-    nodes: dict[str, Labels | list[Labels]] = field(default_factory=dict)
-    parameters: dict[str, Labels] = field(default_factory=dict)
-    constants: dict[str, torch.Tensor] = field(default_factory=dict)
-    opaque: list[Opaque] = field(default_factory=list)
-    held: list[Opaque] = field(default_factory=list)
-
-    def results(self, node: fx.Node) -> list[Labels]:
-        """The labels of all results of a node; none where it gives no tensor."""
-        labels = self.nodes.get(node.name, [])
-        return labels if isinstance(labels, list) else [labels]
 
 
 def propagate(captured: Captured) -> LabelledGraph:
@@ -73,13 +39,6 @@ def _label_other_names(graph: LabelledGraph) -> None:
     named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     known = {id(tensor): graph.parameters[name] for name, tensor in named if name in graph.parameters}
     graph.parameters.update({name: known[id(tensor)] for name, tensor in named if id(tensor) in known})
-
-
-def bind(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments by the names of the operation's schema, defaults filled in."""
-    bound = {argument.name: argument.default_value for argument in op._schema.arguments if argument.has_default_value()}
-    bound.update(zip(argument_names(op), args, strict=False))
-    return {**bound, **kwargs}
 
 
 class _Propagator(fx.Interpreter):

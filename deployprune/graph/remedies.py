@@ -17,7 +17,7 @@ from torch import nn
 from deployprune.graph.calls import Calls
 from deployprune.graph.fitting import Fit, fit_module, follows_at
 from deployprune.graph.grouping import GroupedUnits
-from deployprune.graph.propagate import LabelledGraph
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.removal import Removal, close_removal
 from deployprune.graph.surgery import prune_graph
 from deployprune.graph.tying import Ties, join_ties

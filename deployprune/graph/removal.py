@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from deployprune.graph.branches import Branch
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.labels import Ids, Labels
-from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.rules.masking import Keep
 from deployprune.graph.units import Constraints
 

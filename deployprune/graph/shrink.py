@@ -14,9 +14,9 @@ from torch import fx, nn
 
 from deployprune.graph.copying import copy_module, forget
 from deployprune.graph.origin import module_of
-from deployprune.graph.propagate import bind
 from deployprune.graph.removal import Removal, kept_parameters
 from deployprune.graph.rules import operation_name
+from deployprune.graph.rules.base import bind
 from deployprune.graph.surgery import sliced_tensors
 
 __all__ = ["Attributes", "has_tensor", "patch", "shrink"]

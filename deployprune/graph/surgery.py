@@ -13,10 +13,11 @@ from torch import fx, nn
 
 from deployprune.graph.branches import leave_out
 from deployprune.graph.copying import copy_module
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.labels import Labels
-from deployprune.graph.propagate import LabelledGraph, bind
 from deployprune.graph.removal import Removal, kept_parameters
 from deployprune.graph.rules import Rewrite, rule_for
+from deployprune.graph.rules.base import bind
 from deployprune.graph.rules.masking import Keep
 
 __all__ = ["prune_graph", "slice_parameter", "slice_parameters", "sliced_tensors"]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from deployprune.graph.propagate import bind
 from deployprune.graph.removal import Removal
 from deployprune.graph.rules import MaskedCall, Operand, rule_for
+from deployprune.graph.rules.base import bind
 
 __all__ = ["MaskedTwin"]
 

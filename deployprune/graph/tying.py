@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from deployprune.graph.grouping import GroupedUnits
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.labels import Ids
-from deployprune.graph.propagate import LabelledGraph
 from deployprune.graph.units import Constraints, Unit
 
 __all__ = ["Ties", "join_ties", "names_within", "tie_groups"]

@@ -18,8 +18,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from deployprune.graph.capture import Captured, flatten_outputs
 from deployprune.graph.copying import copy_module
+from deployprune.graph.labelled import LabelledGraph
 from deployprune.graph.labels import KEEP, Labels
-from deployprune.graph.propagate import LabelledGraph, propagate
+from deployprune.graph.propagate import propagate
 from deployprune.graph.training_form import is_view
 from deployprune.graph.training_run import apart, doubled
 

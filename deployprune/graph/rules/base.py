@@ -14,7 +14,7 @@ from deployprune.graph.atoms import Atoms
 from deployprune.graph.labels import Labels, Layer, Span
 from deployprune.graph.rules.masking import Masking, plain
 
-__all__ = ["Call", "Rewrite", "Rule", "Value", "argument_names", "named", "place", "settle", "span_of"]
+__all__ = ["Call", "Rewrite", "Rule", "Value", "argument_names", "bind", "named", "place", "settle", "span_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,13 @@ class Rule:
 def argument_names(op: Any) -> list[str]:
     """The names of an ATen operation's arguments, in the order of its schema."""
     return [argument.name for argument in op._schema.arguments]
+
+
+def bind(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by the names of the operation's schema, defaults filled in."""
+    bound = {argument.name: argument.default_value for argument in op._schema.arguments if argument.has_default_value()}
+    bound.update(zip(argument_names(op), args, strict=False))
+    return {**bound, **kwargs}
 
 
 def named(names: str, rule: Rule) -> dict[str, Rule]:
