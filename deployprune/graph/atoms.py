@@ -10,54 +10,26 @@ import numpy as np
 import torch
 
 from deployprune.graph.labels import KEEP, Ids, Kinds, Labels, Layer, Link, Span
+from deployprune.graph.union_find import UnionFind
 
 __all__ = ["Atoms"]
 
 NO_KINDS: Kinds = MappingProxyType({})
 
 
-class Atoms:
-    """The union-find of all atoms of one model, the links between them, and every layer that was ever formed."""
+class Atoms(UnionFind):
+    """All atoms of one model: their classes, the links between them, and every layer that was ever formed."""
 
     def __init__(self) -> None:
-        self._parent: Ids = np.arange(1024, dtype=np.int64)
-        self._count = 1
+        super().__init__()
         self.links: list[Link] = []
         self.seen: list[Ids] = []
         self.statistics: set[int] = set()
         self._blocks: dict[tuple[bytes, tuple[int, ...], tuple[int, ...]], Ids] = {}
 
-    def __len__(self) -> int:
-        return self._count
-
-    def fresh(self, shape: int | Sequence[int]) -> Ids:
-        """New atoms, each its own class."""
-        size = int(np.prod(shape))
-        while self._count + size > len(self._parent):
-            self._parent = np.concatenate([self._parent, np.arange(len(self._parent), 2 * len(self._parent))])
-        ids = np.arange(self._count, self._count + size, dtype=np.int64)
-        self._count += size
-        return ids.reshape(shape)
-
-    def find(self, ids: Ids) -> Ids:
-        """The representative of every atom in ``ids``."""
-        roots = self._parent[ids]
-        while True:
-            above = self._parent[roots]
-            if np.array_equal(above, roots):
-                return roots
-            roots = above
-
-    def unite(self, left: Ids, right: Ids) -> None:
-        """Make ``left[i]`` and ``right[i]`` one class, for every ``i`` (the arrays broadcast)."""
-        pairs = np.unique(np.stack([array.ravel() for array in np.broadcast_arrays(left, right)], axis=1), axis=0)
-        for a, b in pairs.tolist():
-            low, high = sorted((self._root(a), self._root(b)))
-            self._parent[high] = low
-
     def count_kept(self) -> int:
         """A number that grows whenever more atoms are frozen."""
-        return int(np.count_nonzero(self._parent[: self._count] == KEEP))
+        return self.count_in(KEEP)
 
     def freeze(self, ids: Ids) -> None:
         """Never remove these atoms."""
@@ -72,13 +44,6 @@ class Atoms:
         """Say that a normalisation or reduction runs over these atoms."""
         for layer in layers:
             self.statistics.update(layer.ids.ravel().tolist())
-
-    def _root(self, atom: int) -> int:
-        parent = self._parent
-        while parent[atom] != atom:
-            parent[atom] = parent[parent[atom]]
-            atom = int(parent[atom])
-        return atom
 
     # ------------------------------------------------------------------------------------------------ layers
 

@@ -23,6 +23,7 @@ from deployprune.errors import UnsupportedModelError
 from deployprune.graph.copying import forget
 from deployprune.graph.origin import first_line, location_of, source_line
 from deployprune.graph.rules import operation_name, rule_for
+from deployprune.graph.state_names import match_names
 from deployprune.graph.training_form import find_dropouts, make_trainable
 
 __all__ = ["Captured", "capture", "flatten_outputs"]
@@ -53,7 +54,7 @@ def capture(module: nn.Module, inputs: tuple[Any, ...]) -> Captured:
                 if graph_module is None or not _agrees(graph_module, inputs, reference):
                     continue
                 if not dynamic or _agrees_on_more(graph_module, module, inputs):
-                    _match_names(graph_module, module)
+                    match_names(graph_module, module)
                     return Captured(graph_module, inputs, dynamic)
     drawn = _random_call(program)
     raise UnsupportedModelError(
@@ -162,39 +163,6 @@ def _at_least_two(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.ndim and value.shape[0] == 1:
         return torch.cat([value, value])
     return value
-
-
-def _match_names(graph_module: fx.GraphModule, module: nn.Module) -> None:
-    """Give the graph the model's state-dict names: those that it does not use, and none for torch's own constants."""
-    names = set(module.state_dict())
-    for name, tensor in (*module.named_parameters(remove_duplicate=False), *module.named_buffers()):
-        if name in names and not _has(graph_module, name):
-            owner, _, leaf = name.rpartition(".")
-            parent = _submodule(graph_module, owner)
-            if isinstance(tensor, nn.Parameter):
-                parent.register_parameter(leaf, tensor)
-            else:
-                parent.register_buffer(leaf, tensor)
-    for path, part in graph_module.named_modules():
-        part._non_persistent_buffers_set.update(
-            leaf for leaf in part._buffers if (f"{path}.{leaf}" if path else leaf) not in names
-        )
-
-
-def _has(module: nn.Module, name: str) -> bool:
-    owner, _, leaf = name.rpartition(".")
-    try:
-        return hasattr(module.get_submodule(owner), leaf)
-    except AttributeError:
-        return False
-
-
-def _submodule(module: nn.Module, path: str) -> nn.Module:
-    for name in path.split(".") if path else ():
-        if not hasattr(module, name):
-            module.add_module(name, nn.Module())
-        module = getattr(module, name)
-    return module
 
 
 def _agrees_on_more(graph_module: fx.GraphModule, module: nn.Module, inputs: tuple[Any, ...]) -> bool:
