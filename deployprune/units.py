@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployprune.errors import UsageError
@@ -24,6 +25,8 @@ _SPEEDUP = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*x?\s*$")
 _AMOUNT = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([A-Za-z%]*)\s*$")
 _COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+_DIGITS = ((0.09995, 4), (0.9995, 3), (9.995, 2), (99.95, 1))
+"""Below which number how many digits follow the point, so that three count."""
 _MS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 
 
@@ -76,25 +79,30 @@ def _amount(text: str, units: dict[str, float], kind: str, hint: str) -> Amount:
 
 def format_ms(value: float) -> str:
     """A latency with three significant digits, to a tenth of a microsecond: ``0.0412 ms``, ``30.1 ms``, ``812 ms``."""
-    digits = 4 if value < 0.1 else 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{digits}f} ms"
+    return f"{_three_digits(value)} ms"
 
 
 def format_bytes(value: int) -> str:
     """A size in decimal units: ``812 B``, ``4.2 MB``."""
-    size = float(value)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError("unreachable")
+    size, unit = _in_unit(value, ("B", "kB", "MB", "GB"))
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def format_count(value: int) -> str:
-    """A count in short form: ``812``, ``44.5 k``, ``1.82 M``, ``4.1 G``."""
-    number = float(value)
-    for unit in ("", " k", " M", " G"):
-        if number < 1000 or unit == " G":
-            return f"{number:.0f}" if unit == "" else f"{number:.3g}{unit}"
-        number /= 1000
-    raise AssertionError("unreachable")
+    """A count in short form: ``812``, ``44.5 k``, ``1.82 M``, ``4.10 G``."""
+    number, unit = _in_unit(value, ("", "k", "M", "G"))
+    return f"{_three_digits(number)} {unit}" if unit else f"{number:.0f}"
+
+
+def _in_unit(value: float, units: Sequence[str]) -> tuple[float, str]:
+    """The value in the first of these units (each a thousand of the last) in which it rounds to below a thousand."""
+    for unit in units[:-1]:
+        if value < 999.5:
+            return value, unit
+        value /= 1000
+    return value, units[-1]
+
+
+def _three_digits(value: float) -> str:
+    digits = next((digits for limit, digits in _DIGITS if value < limit), 0)
+    return f"{value:.{digits}f}"

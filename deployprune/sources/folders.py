@@ -129,4 +129,6 @@ def _require_pillow() -> None:
     try:
         import PIL  # noqa: F401  # an extra
     except ImportError as error:
-        raise UsageError("image folders need Pillow, which is not installed", hint="pip install pillow") from error
+        raise UsageError(
+            "image folders need Pillow, which is not installed", hint="pip install 'deployprune[images]'"
+        ) from error

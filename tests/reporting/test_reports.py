@@ -69,7 +69,9 @@ def test_a_finished_run_tells_everything(finished_run: RunDirectory, form: str, 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("figure", ["3.71 ms", "1.81 ms", "3.86 ms", "1.1 MB", "402.1 kB", "18.3 M", "58.1 MB", "98 k"])
+@pytest.mark.parametrize(
+    "figure", ["3.71 ms", "1.81 ms", "3.86 ms", "1.1 MB", "402.1 kB", "18.3 M", "58.1 MB", "98.0 k"]
+)
 def test_the_table_has_dense_candidate_and_twin(finished_run: RunDirectory, form: str, figure: str) -> None:
     assert figure in render(finished_run, form)
 

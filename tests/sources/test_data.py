@@ -174,7 +174,7 @@ def test_image_folders_without_pillow_say_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(UsageError, match="Pillow") as caught:
         load_data(str(tmp_path), input_spec=COLOUR)
-    assert caught.value.hint == "pip install pillow"
+    assert caught.value.hint == "pip install 'deployprune[images]'"
 
 
 USER_FILE = """
