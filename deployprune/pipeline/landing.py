@@ -35,8 +35,9 @@ def land(problem: Problem, stopwatch: Stopwatch, task: Task) -> Plan:
     After the first, plans are looked for near the best one so far, by models that are exact there, and each is timed
     beside that one: in minutes a machine's ratios move by more than a plan is to be told apart by. What one sitting
     says alone is not believed either: a plan that lands at once is timed again. Where the goals cannot all be used up
-    at once, or not in a few turns, none is exceeded, and the one that binds is used up: more would cost importance and
-    bring nothing. No widths are planned twice. Raises UnsupportedModelError for goals that no widths reach.
+    at once, or not in a few turns, none is exceeded, and the one that binds is used up. A plan that keeps less than one
+    that is fast enough is not timed: it would only be slower. No widths are planned twice.
+    Raises UnsupportedModelError for goals that no widths reach.
     """
     goals, trials, sittings = problem.goals, list[Trial](), itertools.count()
 
@@ -49,12 +50,15 @@ def land(problem: Problem, stopwatch: Stopwatch, task: Task) -> Plan:
             break
         task.update(turn / len(schedule), note=f"plan {turn + 1}")
         found = _turn(problem, trials, sit, aims, task)
-        if found is None:
+        trials = found or trials
+        if found and not any(_settles(trial, trials, goals) for trial in trials):
+            continue
+        if _best(trials, goals).is_confirmed:
             break
-        trials = _confirmed(found, goals, sit)
-        if any(_settles(trial, trials, goals) and trial.is_confirmed for trial in trials):
+        trials = _time_again(_best(trials, goals), trials, sit)
+        if _settles(_best(trials, goals), trials, goals):
             break
-    best = min(trials, key=lambda trial: _rank(trial, goals))
+    best = _best(trials, goals)
     return replace(
         best.plan,
         gap=_gap(problem, trials, best),
@@ -65,11 +69,15 @@ def land(problem: Problem, stopwatch: Stopwatch, task: Task) -> Plan:
     )
 
 
-def _rank(trial: Trial, goals: Mapping[str, float]) -> tuple[bool, bool, float]:
-    """By importance where no goal is exceeded and one is used up; else by how near the goals are."""
-    if not (trial.lands(goals) or trial.binds(goals)):
-        return trial.exceeds(goals), True, trial.miss(goals)
-    return False, False, trial.plan.loss + (0.0 if trial.lands(goals) else _WORTH)
+def _best(trials: Sequence[Trial], goals: Mapping[str, float]) -> Trial:
+    """The one that keeps most and exceeds no goal, where using all up is worth a little; or else the nearest."""
+
+    def rank(trial: Trial) -> tuple[bool, float]:
+        if trial.exceeds(goals):
+            return True, trial.miss(goals)
+        return False, trial.plan.loss + (0.0 if trial.lands(goals) else _WORTH)
+
+    return min(trials, key=rank)
 
 
 def _settles(trial: Trial, trials: Sequence[Trial], goals: Mapping[str, float]) -> bool:
@@ -77,25 +85,23 @@ def _settles(trial: Trial, trials: Sequence[Trial], goals: Mapping[str, float]) 
     return trial.lands(goals) or (trial.binds(goals) and (not trial.is_meant(goals) or len(trials) >= _PATIENCE))
 
 
-def _confirmed(trials: Sequence[Trial], goals: Mapping[str, float], sit: Sitting) -> list[Trial]:
-    """The trials, with the best of them timed again where it lands by one sitting alone."""
-    best = min(trials, key=lambda trial: _rank(trial, goals))
-    if best.is_confirmed or not _settles(best, trials, goals):
-        return list(trials)
-    (again,) = sit([best.plan.widths])
-    return [trial.sat(_ratios(again)) if trial is best else trial for trial in trials]
+def _time_again(trial: Trial, trials: Sequence[Trial], sit: Sitting) -> list[Trial]:
+    (again,) = sit([trial.plan.widths])
+    return [each.sat(_ratios(again)) if each is trial else each for each in trials]
 
 
 def _turn(
     problem: Problem, trials: Sequence[Trial], sit: Sitting, aims: Sequence[Aim], task: Task
 ) -> list[Trial] | None:
-    """Plan, and time the plan beside the nearest trial: all trials; None where no other widths are left to try."""
+    """Plan, and time the plan beside the nearest trial: all trials; None where no others are worth it."""
     fitted = fit_models(problem, trials)
     try:
         plan, models = _plan(problem, fitted, trials, aims)
     except UnsupportedModelError:
         if not trials:
             raise
+        return None
+    if not _is_worth_it(problem, models, trials, plan):
         return None
     task.update((len(trials) + 0.3) / (_TURNS + len(_DESCENT)), note=f"timing plan {len(trials) + 1}")
     if not trials:
@@ -106,6 +112,12 @@ def _turn(
     known = nearest.sat(_ratios(again))
     new = _trial(problem, plan, timed, fitted, models).beside(known, _ratios(timed))
     return [*(known if trial is nearest else trial for trial in trials), new]
+
+
+def _is_worth_it(problem: Problem, models: Mapping[str, FittedLatency], trials: Sequence[Trial], plan: Plan) -> bool:
+    """Whether it keeps more than the trials that exceed no goal; hardly less, where it should use all goals up."""
+    known = [trial.plan.loss for trial in trials if not trial.exceeds(problem.goals)]
+    return not known or plan.loss < min(known) + (_WORTH if problem.uses_up(models, plan.widths) else 0.0)
 
 
 def _trial(

@@ -57,6 +57,17 @@ def test_lands_on_both_of_two_targets_where_they_are_alike() -> None:
         assert all(BAND[0] <= share <= BAND[1] for share in bench.shares(plan.widths).values())
 
 
+@pytest.mark.parametrize("seed", [2, 10])
+def test_does_not_make_a_plan_slower_that_would_keep_less_for_it(seed: int) -> None:
+    """Where steps are so coarse that what uses the budgets up keeps less than what is faster, the faster one stays."""
+    bench = Bench.random(seed, targets=3)
+    plan = run(bench)
+    assert len(plan.trail) == 1
+    assert plan.trail[0].sittings == 2
+    assert plan.gap <= 0.005
+    assert all(share.high <= 1.0 for share in plan.used.values())
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_plans_no_widths_twice_and_keeps_the_trail(seed: int) -> None:
     bench = Bench.random(seed, targets=2)
