@@ -115,7 +115,7 @@ def _accuracy_cell(card: ModelCard, dense: ModelCard | None) -> str:
 
 def _budget(verified: Verified, share: float) -> str:
     reached, budget = format_ms(share * verified.target_ms), format_ms(verified.target_ms)
-    return f"{format_share(share)} of the budget ({reached} of {budget})"
+    return f"{format_share(share)} of the budget ({reached.removesuffix(' ms')} of {budget})"
 
 
 def _notes(verified: Verified) -> tuple[tuple[str, str], ...]:

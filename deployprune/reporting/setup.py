@@ -15,7 +15,7 @@ from deployprune.units import format_bytes, format_ms
 
 __all__ = ["TABLE_COLUMNS", "command", "file_rows", "host_rows", "machine_rows", "model_rows", "table_rows"]
 
-TABLE_COLUMNS = ("target", "dense p50", "noise", "step", "variants", "90 % within", "took")
+TABLE_COLUMNS = ("target", "dense p50", "noise", "step", "variants", "error, 90 %", "took")
 
 
 def table_rows(tables: Mapping[str, LatencyTable]) -> tuple[tuple[str, ...], ...]:

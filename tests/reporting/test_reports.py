@@ -44,7 +44,7 @@ def render(run: RunDirectory, form: str) -> str:
         "onnxruntime: 2.05x [2.03, 2.08] as fast as dense, 97.4 % of the budget",
         "openvino · 1 thread · f32 · batch 1",
         "accuracy: 91.20 % → 90.94 % (-0.26 points), top1 of 1000 examples",
-        "97.4 % of the budget (1.81 ms of 1.85 ms)",
+        "97.4 % of the budget (1.81 of 1.85 ms)",
         "1.00x [1.00, 1.01]",
         "dense against itself: 1.001 [0.994, 1.008]",
         "dense ran 1.3 % slower than its reference of 3.71 ms",
