@@ -109,14 +109,20 @@ def _renamed(remedy: Remedy, names: dict[str, str]) -> Remedy:
 
 def _search(trials: Trials, path: str, groups: Sequence[ChannelGroup], spare: int) -> Remedy:
     """The mildest remedy found for one module; none where nothing that was tried helps, or nothing is needed."""
-    if trials.follows(path, groups, Remedy()):
-        return Remedy()
-    alone = [group for group in groups if not trials.follows(path, [group], Remedy())]
-    guilty = alone or groups
+    guilty = _guilty(trials, path, groups)
     cheap = [group for group in guilty if group.parameters <= spare and _lives_near(group, path)]
     remedies = itertools.islice(_possible(guilty, cheap), _MOST_TRIED)
     found = next((remedy for remedy in remedies if trials.follows(path, groups, remedy)), Remedy())
     return next((milder for milder in _milder(found) if trials.follows(path, groups, milder)), found)
+
+
+def _guilty(trials: Trials, path: str, groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+    """The groups that get the module stuck, each alone or only together; halves are tried, as there may be many."""
+    if trials.follows(path, groups, Remedy()):
+        return []
+    middle = len(groups) // 2
+    parts = (groups[:middle], groups[middle:]) if middle else ()
+    return [group for part in parts for group in _guilty(trials, path, part)] or list(groups)
 
 
 def _possible(groups: Sequence[ChannelGroup], cheap: Sequence[ChannelGroup]) -> Iterator[Remedy]:
