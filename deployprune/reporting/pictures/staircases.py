@@ -89,7 +89,8 @@ def _panel(axes: Axes, table: DeviceTable, sweep: Sweep, *, last: bool) -> None:
 
 def _where(sweep: Sweep) -> str:
     definition = sweep.definition
-    return definition.place if definition.unit == "channels" else f"{definition.place}, {definition.unit}"
+    unit = definition.unit.replace("channels of a", "per")  # the cliff's words stand on the same line
+    return definition.place if unit == "channels" else f"{definition.place}, {unit}"
 
 
 def _draw_law(axes: Axes, law: Staircase, first: int, last: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from deployprune.device.records import DeviceTable
 from deployprune.reporting.device import MIDDLE, throughputs
 from deployprune.reporting.pictures.style import FAINT, INK, MUTED, PALETTE, head, plain
-from deployprune.reporting.wording import format_target
+from deployprune.reporting.wording import format_share, format_target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def draw_throughput(table: DeviceTable) -> Figure:
     axes.barh(range(len(bars)), [peak] * len(bars), color=FAINT, height=0.62)
     axes.barh(range(len(bars)), [bar[2] for bar in bars], color=[colors[bar[0]] for bar in bars], height=0.62)
     for row, (_, _, gmacs) in enumerate(bars):
-        axes.text(peak * 1.015, row, f"{gmacs / peak:.0%}", va="center", color=MUTED, fontsize=8.5)
+        axes.text(peak * 1.015, row, format_share(gmacs / peak, 0), va="center", color=MUTED, fontsize=8.5)
     axes.set_yticks(range(len(bars)), [bar[1] for bar in bars], color=INK, fontsize=8.5)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, peak)
