@@ -23,12 +23,14 @@ Dropout = tuple[Any, float]
 
 
 class Program(fx.GraphModule):
-    """A captured graph that can be copied without torch's warning about its own deprecated classes."""
+    """A captured graph that can be copied: torch warns of its own classes, and forgets which buffers are not saved."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-            return super().__deepcopy__(memo)
+            copied = super().__deepcopy__(memo)
+        copied._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
+        return copied
 
 
 def find_dropouts(program: torch.export.ExportedProgram) -> dict[str, Dropout]:
