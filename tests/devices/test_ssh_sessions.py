@@ -141,7 +141,7 @@ def test_a_device_is_had_by_one_at_a_time(own_server: SshServer, onnx_path: Path
 def test_a_device_gets_by_with_python_numpy_and_the_runtime() -> None:
     """The agent imports nothing heavy by itself, and neither does a session but its own runtime."""
     program = (
-        "import sys; import deployprune.backends.devices.agent\n"
+        "import sys; import deployprune.backends.devices.serving\n"
         "from deployprune.backends.registry import available_backends; available_backends()\n"
         "heavy = {'torch', 'onnx', 'onnxruntime', 'openvino', 'msgspec', 'psutil', 'click', 'rich', 'scipy', 'yaml'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -1,66 +1,31 @@
-"""The device's side: opens, runs and times files as it is told, frame by frame, until its input ends.
-
-It runs in the device's own Python, from a zip that :mod:`deployprune.backends.devices.bootstrap` put there.
-"""
+"""The calls of the device's side: it opens, runs and times files as it is told."""
 
 from __future__ import annotations
 
 import gc
-import signal
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from deployprune.backends.base import Session
+from deployprune.backends.devices.cooling import let_cool
 from deployprune.backends.devices.local import LocalDevice
 from deployprune.backends.devices.store import Claim, ModelStore
-from deployprune.backends.devices.wire import FrameError, pack_arrays, read_frame, unpack_arrays, write_frame
+from deployprune.backends.devices.wire import pack_arrays, unpack_arrays
 from deployprune.backends.registry import get_backend, require_backend
-from deployprune.backends.telemetry import forbid_telemetry
-from deployprune.errors import BackendUnavailableError, DeployPruneError, DeviceError, UsageError
-from deployprune.host import overheated, read_temperature
+from deployprune.errors import DeviceError, UsageError
+from deployprune.host import read_temperature
 from deployprune.records import Availability, Target
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Agent", "serve"]
+__all__ = ["Agent", "Answer"]
 
 Answer = tuple[Any, list[bytes]]
-_COOL_S = 90.0
-_COOL_STEP_S = 3.0
-
-
-def serve(reader: IO[bytes], writer: IO[bytes], cache: Path, client: str, wait_s: float) -> None:
-    """Answer calls until ``reader`` ends or nobody listens any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the other side's to handle: it closes the input
-    forbid_telemetry()
-    agent = Agent(cache, client, wait_s)
-    try:
-        while True:
-            message, blocks = read_frame(reader)
-            result, back = _answer(agent, message, blocks)
-            write_frame(writer, result, back)
-    except (FrameError, OSError):
-        return
-    finally:
-        agent.close()
-
-
-def _answer(agent: Agent, message: Mapping[str, Any], blocks: list[bytes]) -> Answer:
-    try:
-        result, back = agent.answer(str(message["call"]), message["arguments"], blocks)
-    except DeployPruneError as error:
-        return {"error": type(error).__name__, "text": error.message, "hint": error.hint}, []
-    except ImportError as error:
-        hint = f"pip install {(error.name or 'numpy').partition('.')[0]}"
-        return {"error": BackendUnavailableError.__name__, "text": str(error), "hint": hint}, []
-    except Exception as error:  # a foreign runtime's: it must not end the agent
-        return {"error": DeviceError.__name__, "text": f"{type(error).__name__}: {error}", "hint": None}, []
-    return {"result": result}, back
+"""What a call gives: plain data, and blocks of bytes."""
 
 
 class Agent:
@@ -185,7 +150,7 @@ class Agent:
         self._claim.take()
         try:
             if not self._sessions:
-                _let_cool()
+                let_cool()
             yield
         finally:
             self._release()
@@ -203,16 +168,3 @@ def _for_running(found: Availability) -> Availability:
 
 def _feeds(described: Mapping[str, Any], blocks: Sequence[bytes]) -> dict[str, np.ndarray]:
     return dict(zip(described, unpack_arrays(described.values(), blocks), strict=True))
-
-
-def _let_cool() -> None:
-    """Wait while the device says that it slows itself down. Raises DeviceError when that does not end."""
-    deadline = time.monotonic() + _COOL_S
-    while (found := overheated()) is not None:
-        if time.monotonic() > deadline:
-            temperature, limit = found
-            raise DeviceError(
-                f"the device is too hot to measure on: {temperature:.0f} °C, and it slows down from {limit:.0f} °C",
-                hint="let it cool or give it air; a run goes on with --resume",
-            )
-        time.sleep(_COOL_STEP_S)

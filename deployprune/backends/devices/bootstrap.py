@@ -40,7 +40,7 @@ def start() -> None:
         fresh.write_bytes(data)
         fresh.replace(package)
     sys.path[:] = [str(package), *filter(None, sys.path)]  # never the folder it happens to be started in
-    from deployprune.backends.devices.agent import serve
+    from deployprune.backends.devices.serving import serve
 
     say("ready")
     serve(reader, writer, cache, client, wait_s)
