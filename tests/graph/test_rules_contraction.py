@@ -117,10 +117,6 @@ CASES = {
     "conv2d with circular padding": Case(
         lambda p, x: p["conv"](x), lambda: {"conv": nn.Conv2d(8, 12, 3, padding=1, padding_mode="circular")}
     ),
-    "neighbouring channels": Case(
-        lambda p, x: x * p["conv"](x.mean((2, 3))[:, None]).transpose(1, 2)[..., None].sigmoid(),
-        lambda: {"conv": nn.Conv1d(1, 1, 3, padding=1, bias=False)},
-    ),
     "a kernel for each example": Case(
         _modulated, lambda: {"style": nn.Linear(8, 8), "weight": parameter(12, 8, 3, 3)}
     ),

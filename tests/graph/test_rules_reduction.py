@@ -74,7 +74,7 @@ CASES = {
     "cast": Case(lambda p, x: x.double().float().to(x.dtype)),
     "squeeze and excite": Case(_squeeze_excite, lambda: {"down": nn.Conv2d(8, 4, 1), "up": nn.Conv2d(4, 8, 1)}),
     "efficient channel attention": Case(
-        _efficient_channel, lambda: {"conv": nn.Conv1d(1, 1, 3, padding=1, bias=False)}, share=0.0
+        _efficient_channel, lambda: {"conv": nn.Conv1d(1, 1, 3, padding=1, bias=False)}
     ),
     "selective kernels": Case(_selective, _two),
     "spatial gate": Case(_spatial_gate),
