@@ -36,6 +36,7 @@ def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
     one after another: large models have no room for both.
     """
     variances, scales = _read_by_norms(module, "running_var"), _read_by_norms(module, "weight")
+    saved = module.state_dict(keep_vars=True).keys()
     state: State = {}
     drawn: dict[int, torch.Tensor] = {}  # a tensor under two names is drawn once
     for name, tensor in tensors_of(module).items():
@@ -45,6 +46,8 @@ def random_state(module: fx.GraphModule, generator: torch.Generator) -> State:
             state[name] = drawn[id(tensor)]
             continue
         state[name] = tensor.detach()
+        if name not in saved:  # constants of the forward's code: the user's own module has these numbers
+            continue
         if tensor.ndim <= 1:
             noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
             size = tensor.abs().mean() if tensor.numel() else tensor.new_zeros(())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 
 import torch
+from plans import check_proof, random_plan
 from torch import Tensor, nn
 
+from deployprune.graph.analysis import analyze
 from deployprune.graph.capture import capture
 
 
@@ -24,3 +26,11 @@ def test_copies_of_a_graph_save_what_the_model_saves() -> None:
     model = Standardised().eval()
     graph = capture(model, (torch.randn(1, 3, 16, 16),)).module
     assert set(graph.state_dict()) == set(copy.deepcopy(graph).state_dict()) == set(model.state_dict())
+
+
+def test_the_own_module_is_kept_with_the_constants_of_its_code() -> None:
+    analysis = analyze(Standardised().eval(), (torch.randn(1, 3, 16, 16),))
+    assert analysis.record.product == "eager"
+    pruned = analysis.prune(random_plan(analysis, 0))
+    check_proof(pruned)
+    assert pruned.proof.product == "eager"
