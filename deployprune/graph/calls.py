@@ -123,7 +123,8 @@ class _Sketcher(fx.Interpreter):
 
 def _sketch(tensor: torch.Tensor) -> Sketch:
     flat = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).detach().reshape(-1)
-    chosen = flat[torch.linspace(0, max(0, flat.numel() - 1), min(_SAMPLES, flat.numel())).long()].double()
+    places = torch.linspace(0, max(0, flat.numel() - 1), min(_SAMPLES, flat.numel()), dtype=torch.float64).long()
+    chosen = flat[places].double()
     return tuple(tensor.shape), torch.cat([chosen, flat.double().sum().reshape(1)])
 
 

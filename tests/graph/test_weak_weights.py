@@ -80,3 +80,20 @@ def test_what_is_positive_stays_so_in_the_proof() -> None:
     proof = analysis.prune(random_plan(analysis, 0)).proof
     assert proof.relative_difference < 1e-9
     assert proof.mask_changed_output
+
+
+class _Large(nn.Module):
+    """Reads of a tensor with more elements than a single-precision number can count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.register_buffer("table", torch.zeros(2**25, dtype=torch.int8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stem(x).relu() + self.table[:1])
+
+
+def test_large_tensors_are_known_by_samples_inside_them() -> None:
+    analysis = analyze(_Large().eval(), (torch.randn(2, 6),))
+    assert analysis.prune(random_plan(analysis, 0), trials=1).proof.product == "eager"
