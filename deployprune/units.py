@@ -1,4 +1,4 @@
-"""``30ms``, ``2x``, ``50%``, ``1.5M`` and ``8MB`` to numbers and back."""
+"""``30ms``, ``2x``, ``50%``, ``1.5M`` and ``8MB`` to numbers, and numbers as people read them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ __all__ = [
     "format_bytes",
     "format_count",
     "format_ms",
+    "format_share",
     "parse_count",
     "parse_latency",
     "parse_size",
@@ -80,6 +81,11 @@ def _amount(text: str, units: dict[str, float], kind: str, hint: str) -> Amount:
 def format_ms(value: float) -> str:
     """A latency with three significant digits, to a tenth of a microsecond: ``0.0412 ms``, ``30.1 ms``, ``812 ms``."""
     return f"{_three_digits(value)} ms"
+
+
+def format_share(value: float, digits: int = 1) -> str:
+    """``0.974`` as ``97.4 %``."""
+    return f"{100 * value:.{digits}f} %"
 
 
 def format_bytes(value: int) -> str:

@@ -24,7 +24,7 @@ def profile_device(
     from deployprune.records.naming import label_targets
     from deployprune.reporting.device import render_device
     from deployprune.reporting.pictures.files import draw_device, require_pictures
-    from deployprune.reporting.wording import format_share
+    from deployprune.units import format_share
 
     if pictures is not None:
         require_pictures()

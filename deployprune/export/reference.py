@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+
+from deployprune.graph.copying import copy_module
 
 __all__ = ["evaluation_copy", "named_outputs"]
 
@@ -17,9 +17,7 @@ def evaluation_copy(module: nn.Module) -> nn.Module:
     With gradients attention runs in other kernels, whose layout the exporter's decompositions do not keep. A program
     out of ``torch.export`` has its modes baked in and refuses ``eval()``: it is taken as it was captured.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # torch copies its own deprecated class
-        duplicate = copy.deepcopy(module).requires_grad_(requires_grad=False)
+    duplicate = copy_module(module).requires_grad_(requires_grad=False)
     try:
         return duplicate.eval()
     except NotImplementedError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -20,7 +21,9 @@ def copy_module(module: M, replaced: Mapping[int, torch.Tensor] | None = None) -
     ``replaced`` gives, by their identity, tensors that the copy has others for.
     """
     memo = {id(tensor): tensor.detach().clone() for part in module.modules() for tensor in _results(vars(part))}
-    return copy.deepcopy(module, {**memo, **(replaced or {})})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # torch copies its own deprecated class
+        return copy.deepcopy(module, {**memo, **(replaced or {})})
 
 
 def forget(module: nn.Module) -> None:

@@ -23,6 +23,7 @@ from deployprune.steps import (
     ExportRecord,
     Step,
 )
+from deployprune.units import format_share
 
 __all__ = ["export_candidate", "ship_dense", "verify"]
 
@@ -55,7 +56,7 @@ def ship_dense(run: Run, goals: Mapping[str, float]) -> VerificationRecord:
     """The budget is met already: the dense model is what ships, and nothing is pruned."""
 
     def conclude(task: Task) -> VerificationRecord:
-        slack = ", ".join(f"{key}: {1 / goal:.0%} of the budget" for key, goal in goals.items())
+        slack = ", ".join(f"{key}: {format_share(1 / goal, 0)} of the budget" for key, goal in goals.items())
         reason = f"the dense model meets the target already ({slack}); it is exported as it is"
         task.finish(reason)
         counts = _contender("dense", dense, parameters, parameters, run.bench.analysis.record.macs).counts

@@ -11,6 +11,7 @@ from deployprune.errors import DeployPruneError
 from deployprune.progress import Part, Task
 from deployprune.records import Target
 from deployprune.records.naming import label_targets
+from deployprune.units import format_share
 
 __all__ = ["Job", "by_device", "on_devices"]
 
@@ -80,7 +81,7 @@ class _Board:
             raise _Stopped
         with self._lock:
             self._done[device] = fraction
-            note = ", ".join(f"{name} {done:.0%}" for name, done in self._done.items())
+            note = ", ".join(f"{name} {format_share(done, 0)}" for name, done in self._done.items())
             self._task.update(sum(self._done.values()) / len(self._done), note=note)
 
 

@@ -17,7 +17,7 @@ from deployprune.pipeline.variants import Variants, variant_files
 from deployprune.progress import Task
 from deployprune.records import Analysis, LatencyTable, Target
 from deployprune.steps import ANALYSIS, DENSE, HOST, MODEL, LoadedRecord, table_step
-from deployprune.units import format_ms
+from deployprune.units import format_ms, format_share
 
 __all__ = ["measure_tables", "prepare"]
 
@@ -64,7 +64,7 @@ def _model_files(run: Run) -> list[Path]:
 def _analyze(run: Run, task: Task) -> Analysis:
     record = run.bench.analysis.record
     share = record.prunable_parameters / record.parameters
-    task.finish(f"{len(record.groups)} channel groups, {share:.0%} of the parameters can be pruned")
+    task.finish(f"{len(record.groups)} channel groups, {format_share(share, 0)} of the parameters can be pruned")
     return record
 
 
@@ -115,5 +115,5 @@ def _told(table: LatencyTable, *, is_given: bool) -> str:
     source = "from a file, " if is_given else ""
     return (
         f"{source}{len(table.runs)} variants, dense {format_ms(table.runs[0].total_ms)}, channel step "
-        f"{table.channel_step}, noise {table.noise:.1%}, {table.seconds:.0f} s"
+        f"{table.channel_step}, noise {format_share(table.noise)}, {table.seconds:.0f} s"
     )

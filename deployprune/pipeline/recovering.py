@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deployprune.errors import UsageError
+from deployprune.graph.copying import copy_module
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import Task
 from deployprune.records import AccuracyResult, TrainingRecord
@@ -71,7 +72,7 @@ def unstructured_twin(
 
     None where the biases and normalisations alone are more than that.
     """
-    twin = copy.deepcopy(bench.module)
+    twin = copy_module(bench.module)
     try:
         masks = global_magnitude_masks(twin, nonzero)
     except UsageError as error:

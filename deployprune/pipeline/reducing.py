@@ -25,7 +25,7 @@ from deployprune.steps import (
     UnstructuredRecord,
     table_step,
 )
-from deployprune.units import format_count
+from deployprune.units import format_count, format_share
 
 __all__ = ["decide_widths", "make_twin", "prune", "recover_accuracy"]
 
@@ -47,10 +47,10 @@ def decide_widths(run: Run, tables: Mapping[str, LatencyTable], goals: Mapping[s
             task=task,
             ceilings=run.ceilings(),
         )
-        task.finish(f"{len(plan.trail)} plans timed, {plan.loss:.1%} of the importance goes")
+        task.finish(f"{len(plan.trail)} plans timed, {format_share(plan.loss)} of the importance goes")
         for key, share in plan.used.items():
             if share.high > 1.0:
-                told = f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}]"
+                told = f"{format_share(share.value)} [{format_share(share.low)}, {format_share(share.high)}]"
                 run.bench.observer.warning(
                     f"no plan was clearly within the budget: this one takes {told} of it on {key}"
                 )
@@ -127,4 +127,4 @@ def make_twin(run: Run) -> None:
 def _told_accuracy(dense: AccuracyResult | None, candidate: AccuracyResult | None) -> str:
     if dense is None or candidate is None:
         return "accuracy: NOT MEASURED"
-    return f"{candidate.metric} {candidate.value:.2%}, dense {dense.value:.2%}"
+    return f"{candidate.metric} {format_share(candidate.value, 2)}, dense {format_share(dense.value, 2)}"

@@ -10,11 +10,10 @@ from deployprune.reporting.wording import (
     format_accuracy,
     format_accuracy_change,
     format_change,
-    format_share,
     format_speedup,
     format_target,
 )
-from deployprune.units import format_bytes, format_count, format_ms
+from deployprune.units import format_bytes, format_count, format_ms, format_share
 
 __all__ = ["TargetFacts", "budget_share", "target_facts"]
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from deployprune.device.layers import Definition
 from deployprune.device.records import DeviceCheck, DeviceTable, Staircase, Sweep, quiet_ms
 from deployprune.reporting.layout import STYLES, grid, title
-from deployprune.reporting.wording import format_share, format_target
-from deployprune.units import format_ms
+from deployprune.reporting.wording import format_target
+from deployprune.units import format_ms, format_share
 
 __all__ = ["MIDDLE", "alignment_words", "render_check", "render_device", "step_words", "throughputs"]
 
@@ -106,7 +106,7 @@ def _layer_rows(table: DeviceTable) -> Iterator[tuple[str, ...]]:
             _short(sweep.definition),
             format_ms(ms).removesuffix(" ms"),
             f"{gmacs:.1f}" if gmacs else "",
-            f"{gmacs / table.peak_gmacs:.0%}" if gmacs else "",
+            format_share(gmacs / table.peak_gmacs, 0) if gmacs else "",
             *(_more(points[width] / ms) if width in points else "" for width in (MIDDLE - 1, MIDDLE + 1)),
             alignment_words(sweep.law),
         )

@@ -9,14 +9,8 @@ from deployprune.records import AccuracyResult, VerificationRecord
 from deployprune.records.naming import label_targets
 from deployprune.reporting.comparison import budget_share
 from deployprune.reporting.view import RunView
-from deployprune.reporting.wording import (
-    NOT_MEASURED,
-    format_accuracy,
-    format_accuracy_change,
-    format_share,
-    format_speedup,
-)
-from deployprune.units import format_bytes, format_count
+from deployprune.reporting.wording import NOT_MEASURED, format_accuracy, format_accuracy_change, format_speedup
+from deployprune.units import format_bytes, format_count, format_share
 
 LIMITED = {"parameters": "parameters", "macs": "MACs", "size": "ONNX file"}
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from deployprune.records import Analysis, DeviceSurvey, LatencyTable
 from deployprune.reporting import pruning, setup
 from deployprune.reporting.layout import emphasised, grid, section, title
-from deployprune.reporting.wording import NOT_MEASURED, format_share, format_target
-from deployprune.units import format_ms
+from deployprune.reporting.wording import NOT_MEASURED, format_target
+from deployprune.units import format_ms, format_share
 
 __all__ = ["render_analysis", "render_devices", "render_tables"]
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from deployprune.records import Analysis, Frozen, LoopStep, Plan, Proof, TrainingRecord
 from deployprune.records.naming import label_targets
 from deployprune.reporting.view import RunView
-from deployprune.reporting.wording import format_share
-from deployprune.units import format_count, format_ms
+from deployprune.units import format_count, format_ms, format_share
 
 __all__ = [
     "GROUP_COLUMNS",

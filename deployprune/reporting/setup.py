@@ -9,9 +9,9 @@ from deployprune.command_line import command_line
 from deployprune.records import Host, LatencyTable, ParityResult, Target
 from deployprune.records.naming import label_targets
 from deployprune.reporting.view import RunView
-from deployprune.reporting.wording import format_share, format_target
+from deployprune.reporting.wording import format_target
 from deployprune.rundir import CONFIG_FILE
-from deployprune.units import format_bytes, format_ms
+from deployprune.units import format_bytes, format_ms, format_share
 
 __all__ = ["TABLE_COLUMNS", "command", "file_rows", "host_rows", "machine_rows", "model_rows", "table_rows"]
 

@@ -12,10 +12,9 @@ from deployprune.reporting.wording import (
     format_accuracy,
     format_accuracy_change,
     format_change,
-    format_share,
     format_speedup,
 )
-from deployprune.units import format_bytes
+from deployprune.units import format_bytes, format_share
 
 __all__ = ["REFUSED", "sweep_columns", "sweep_headline", "sweep_rows", "target_names", "was_measured"]
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from deployprune.records import AccuracyResult, Ratio, Target
+from deployprune.units import format_share
 
 __all__ = [
     "NOT_MEASURED",
     "format_accuracy",
     "format_accuracy_change",
     "format_change",
-    "format_share",
     "format_speedup",
     "format_target",
 ]
 
 NOT_MEASURED = "NOT MEASURED"
-
-
-def format_share(value: float, digits: int = 1) -> str:
-    """``0.974`` as ``97.4 %``."""
-    return f"{100 * value:.{digits}f} %"
 
 
 def format_change(value: float, baseline: float) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from deployprune.records import Ratio, Verdict
 from deployprune.stats import half_width
+from deployprune.units import format_share
 
 __all__ = ["TOLERANCE", "Difference", "combine", "control_bias", "judge", "tell_apart"]
 
@@ -58,7 +59,7 @@ def judge(
     low, high = ratio.low / (1 + bias), ratio.high * (1 + bias)
     measured = f"latency is {ratio.value:.3f} of dense {_interval(ratio)}, target {target_ratio:.3f}"
     if bias > 0:
-        measured += f" (widened by {bias:.2%}: dense against itself measured {_interval(control)})"
+        measured += f" (widened by {format_share(bias, 2)}: dense against itself measured {_interval(control)})"
     if tell_apart(ratio, control) is Difference.SLOWER:
         return Verdict.FAIL, f"slower than the dense model: {measured}"
     if high <= target_ratio * (1 + TOLERANCE):

@@ -47,7 +47,7 @@ def test_devices_work_side_by_side_and_each_on_one_target_at_a_time() -> None:
     assert list(results) == TARGETS
     assert list(results.values()) == [f"{t.device} {t.backend}" for t in TARGETS]
     assert max(told.fractions) == pytest.approx(0.75)
-    assert any(note == "local 75%, ssh://board 75%" for note in told.notes)
+    assert any(note == "local 75 %, ssh://board 75 %" for note in told.notes)
 
 
 def test_on_one_device_the_jobs_run_here_in_their_order_and_say_their_target() -> None:

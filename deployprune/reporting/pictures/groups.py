@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from deployprune.records import Analysis
 from deployprune.reporting.flow import FROZEN, FlowNode, draw_flow, group_colors
 from deployprune.reporting.pictures.style import INK, MUTED, head
-from deployprune.reporting.wording import format_share
-from deployprune.units import format_count
+from deployprune.units import format_count, format_share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

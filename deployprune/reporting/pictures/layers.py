@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from deployprune.records import LatencyTable, NodeTime
 from deployprune.reporting.pictures.style import INK, MUTED, PALETTE, head, plain
-from deployprune.reporting.wording import format_share, format_target
-from deployprune.units import format_ms
+from deployprune.reporting.wording import format_target
+from deployprune.units import format_ms, format_share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

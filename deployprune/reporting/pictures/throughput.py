@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from deployprune.device.records import DeviceTable
 from deployprune.reporting.device import MIDDLE, throughputs
 from deployprune.reporting.pictures.style import FAINT, INK, MUTED, PALETTE, head, plain
-from deployprune.reporting.wording import format_share, format_target
+from deployprune.reporting.wording import format_target
+from deployprune.units import format_share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
