@@ -65,13 +65,14 @@ def _sparse_kernels(target: Target) -> str | None:
 
 
 def conclude(results: Sequence[Verified], limits: Sequence[LimitCheck] = ()) -> VerificationRecord:
-    """The verdict over all targets and limits, with the reason of one that decided it."""
+    """The verdict over all targets and limits, with the reasons of those that decided it; if all pass, of one."""
     broken = next((limit for limit in limits if not limit.is_kept), None)
     if broken is not None:
         reason = f"{broken.name}: {broken.reached} where {broken.limit} are allowed"
         return VerificationRecord(targets=tuple(results), verdict=Verdict.FAIL, reason=reason, limits=tuple(limits))
     verdict = combine(result.verdict for result in results)
-    deciding = next(result for result in results if result.verdict is verdict)
+    deciding = [result for result in results if result.verdict is verdict]
+    told = deciding[:1] if verdict is Verdict.PASS else deciding
     labels = label_targets(result.target for result in results)
-    reason = f"{labels[deciding.target]}: {deciding.reason}"
+    reason = "; ".join(f"{labels[result.target]}: {result.reason}" for result in told)
     return VerificationRecord(targets=tuple(results), verdict=verdict, reason=reason, limits=tuple(limits))
