@@ -98,16 +98,18 @@ def examine(name: str, threads: int, *, export: bool, drawn: bool) -> dict[str, 
 
 
 def randomise(module: nn.Module) -> None:
-    """Give batch norms statistics, and all norms and biases values, as training would: nothing is 0 or 1 any more."""
+    """Give batch norms statistics and scales, and all norms and biases values, as training would: none is 0 or 1."""
     draw = torch.Generator().manual_seed(2)
-    for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
-            part.running_mean.normal_(0, 0.1, generator=draw)
-            part.running_var.uniform_(0.5, 1.5, generator=draw)
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.ndim == 1:
                 parameter.add_(torch.empty_like(parameter).uniform_(-0.1, 0.1, generator=draw))
+        for part in module.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
+                part.running_mean.normal_(0, 0.1, generator=draw)
+                part.running_var.uniform_(0.5, 1.5, generator=draw)
+                if part.weight is not None:
+                    part.weight.uniform_(0.5, 1.5, generator=draw)
 
 
 def random_plan(analysis: GraphAnalysis, seed: int) -> dict[str, list[int]]:
