@@ -80,7 +80,7 @@ class Trials:
 def _width(size: int, place: int) -> int:
     """How many units stay: of groups of one size, as far as possible, in no two as many."""
     nearest = sorted(range(1, size), key=lambda width: abs(width - _SHARE * size))
-    return nearest[place % len(nearest)]
+    return [*nearest, size][place % size]
 
 
 def find_remedy(trials: Trials, stuck: Collection[str], groups: Sequence[ChannelGroup], spare: int) -> Remedy:

@@ -165,6 +165,20 @@ class Bare(nn.Module):
         return x + self.narrow(self.norm(y.transpose(1, 2)))
 
 
+class Pairs(nn.Module):
+    """Reshapes one pair of features like another: with two of each, both have one in every plan that takes any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(12, 2), nn.Linear(12, 2)
+        self.ends, self.mlp = nn.ModuleList([nn.Linear(2, 12), nn.Linear(2, 12)]), nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = F.relu(self.first(x))
+        second = F.relu(self.second(x)).reshape(first.shape)
+        return x + self.ends[0](first) * F.relu(self.mlp(x)) + self.ends[1](second)
+
+
 MIXERS: dict[str, type[nn.Module]] = {
     "reduced": Reduced,
     "halves": Halves,
@@ -175,6 +189,7 @@ MIXERS: dict[str, type[nn.Module]] = {
     "fused": Fused,
     "slots": Slots,
     "bare": Bare,
+    "pairs": Pairs,
 }
 
 
