@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from deployprune.backends.devices.address import LOCAL, device_label
-from deployprune.codec import decode, encode, readable
+from deployprune.codec import encode, readable
 from deployprune.device.identity import device_folder
 from deployprune.device.records import DeviceTable
-from deployprune.errors import RunDirectoryError, UsageError
 from deployprune.files import write_atomic
+from deployprune.record_file import read_record
 
 __all__ = ["read_table", "table_path", "write_table"]
 
@@ -34,10 +34,4 @@ def write_table(path: Path, table: DeviceTable) -> None:
 
 def read_table(path: Path) -> DeviceTable:
     """The table in ``path``. Raises UsageError for a file that is not there, is damaged, or is no device table."""
-    hint = "give a file that `deployprune profile` wrote without a model"
-    try:
-        return decode(path.read_bytes(), DeviceTable, name=str(path))
-    except OSError as error:
-        raise UsageError(f"cannot read the table {path}: {error.strerror}", hint=hint) from error
-    except RunDirectoryError as error:
-        raise UsageError(error.message, hint=hint) from error
+    return read_record(path, DeviceTable, hint="give a file that `deployprune profile` wrote without a model")
