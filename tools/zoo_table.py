@@ -30,7 +30,7 @@ from deployprune.errors import DeployPruneError
 from deployprune.export.onnx import export_onnx
 from deployprune.export.parity import check_parity
 from deployprune.graph.analysis import GraphAnalysis, PrunedModel, analyze
-from deployprune.graph.capture import flatten_outputs
+from deployprune.graph.capture import flatten_outputs, twice
 from deployprune.records import Target
 
 _COLUMNS = ("model", "params", "MACs", "proof", "seen", "product", "trains", "onnx", "seconds", "GiB", "note")
@@ -126,7 +126,7 @@ def random_plan(analysis: GraphAnalysis, seed: int) -> dict[str, list[int]]:
 def trains(pruned: PrunedModel, inputs: tuple[Any, ...]) -> bool:
     """Whether one step gives finite gradients."""
     pruned.module.train()
-    doubled = [torch.cat([x, x]) if isinstance(x, torch.Tensor) else x for x in inputs]
+    doubled = twice(inputs)
     try:
         outputs = flatten_outputs(pruned.module(*doubled))
     except RuntimeError:  # a parameter that only training uses, and that the captured graph has not, keeps its size

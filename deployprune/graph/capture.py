@@ -26,7 +26,7 @@ from deployprune.graph.rules import operation_name, rule_for
 from deployprune.graph.state_names import match_names
 from deployprune.graph.training_form import find_dropouts, make_trainable
 
-__all__ = ["Captured", "capture", "flatten_outputs"]
+__all__ = ["Captured", "capture", "flatten_outputs", "twice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,11 @@ def capture(module: nn.Module, inputs: tuple[Any, ...]) -> Captured:
         hint="the forward may depend on random numbers, on time or on state that it changes; "
         "make it a function of its inputs: give noise or masks as an input, or leave them out in eval mode",
     )
+
+
+def twice(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs with every example in them two times: a batch twice as large."""
+    return tuple(torch.cat([x, x]) if isinstance(x, torch.Tensor) and x.ndim else x for x in inputs)
 
 
 def _random_call(program: torch.export.ExportedProgram) -> str:
@@ -167,12 +172,12 @@ def _at_least_two(value: Any) -> Any:
 
 def _agrees_on_more(graph_module: fx.GraphModule, module: nn.Module, inputs: tuple[Any, ...]) -> bool:
     """Whether the graph also computes a batch twice as large, if the model does: parts of it may be counted in it."""
-    doubled = tuple(torch.cat([x, x]) if isinstance(x, torch.Tensor) and x.ndim else x for x in inputs)
+    more = twice(inputs)
     try:
-        reference = _run_forward(module, doubled)
+        reference = _run_forward(module, more)
     except UnsupportedModelError:
         return True
-    return _agrees(graph_module, doubled, reference)
+    return _agrees(graph_module, more, reference)
 
 
 def _agrees(module: fx.GraphModule, inputs: tuple[Any, ...], reference: list[torch.Tensor]) -> bool:

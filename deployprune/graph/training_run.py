@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from deployprune.graph.capture import Captured
+from deployprune.graph.capture import Captured, twice
 
 __all__ = ["apart", "doubled", "trains"]
 
@@ -30,9 +30,7 @@ def trains(module: nn.Module, captured: Captured) -> bool:
 
 def doubled(captured: Captured) -> tuple[Any, ...]:
     """The example inputs, with every example twice where the batch size is free: batch norm cannot train on one."""
-    if not captured.dynamic_batch:
-        return captured.inputs
-    return tuple(torch.cat([x, x]) if isinstance(x, torch.Tensor) and x.ndim else x for x in captured.inputs)
+    return twice(captured.inputs) if captured.dynamic_batch else captured.inputs
 
 
 @contextmanager
