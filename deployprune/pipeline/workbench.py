@@ -152,7 +152,7 @@ class Workbench:
         for target in self.targets:
             if target.device == LOCAL and target.threads > cores:
                 raise UsageError(
-                    f"{target.threads} threads are asked for, and cores that this process may use are {cores}",
+                    f"{target.threads} threads are asked for, more than this process has cores ({cores})",
                     hint=f"give --threads {cores} or fewer: threads that wait for each other have no latency",
                 )
 
