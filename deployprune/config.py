@@ -15,8 +15,9 @@ import msgspec
 from deployprune.environment import read_environment
 from deployprune.errors import UsageError
 from deployprune.options import Config, config_settings
-from deployprune.settings import merge, unflatten, validate
+from deployprune.settings import merge, unflatten
 from deployprune.strict_yaml import read_mapping
+from deployprune.validation import validate
 
 __all__ = [
     "COMMAND_LINE",

@@ -7,8 +7,9 @@ from typing import Any
 
 from deployprune.errors import UsageError
 from deployprune.options import Config, config_settings
-from deployprune.settings import Setting, validate
+from deployprune.settings import Setting
 from deployprune.strict_yaml import read_mapping
+from deployprune.validation import validate
 
 __all__ = ["environment_name", "read_environment"]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from deployprune.cli.common import Output, output_options
-from deployprune.cli.settings import Given, SectionedCommand, config_options
+from deployprune.cli.help_page import SectionedCommand
+from deployprune.cli.settings import Given, config_options
 
 if TYPE_CHECKING:
     from deployprune.records import Analysis

@@ -8,7 +8,8 @@ import click
 
 from deployprune.cli.common import Output, output_options
 from deployprune.cli.device import check_file, merge_files, profile_device
-from deployprune.cli.settings import Given, SectionedCommand, config_options
+from deployprune.cli.help_page import SectionedCommand
+from deployprune.cli.settings import Given, config_options
 from deployprune.config import Config
 
 __all__ = ["command"]

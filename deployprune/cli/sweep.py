@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from deployprune.cli.common import Output, output_options
-from deployprune.cli.settings import Given, SectionedCommand, config_options
+from deployprune.cli.help_page import SectionedCommand
+from deployprune.cli.settings import Given, config_options
 from deployprune.processes import is_assistant
 from deployprune.units import parse_speedup
 

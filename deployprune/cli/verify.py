@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from deployprune.cli.common import Output, output_options
-from deployprune.cli.settings import Given, SectionedCommand, config_options
+from deployprune.cli.help_page import SectionedCommand
+from deployprune.cli.settings import Given, config_options
 
 __all__ = ["command"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import jinja2
 
 from deployprune.records import SweepRecord
-from deployprune.reporting import pruning, setup
+from deployprune.reporting import prunable, pruning, setup
 from deployprune.reporting.comparison import target_facts
 from deployprune.reporting.headline import headline
 from deployprune.reporting.sweep import sweep_columns, sweep_headline, sweep_rows
@@ -27,6 +27,7 @@ def render_markdown(run: RunDirectory) -> str:
         head=headline(view),
         targets=[target_facts(target) for target in verified],
         view=view,
+        prunable=prunable,
         pruning=pruning,
         setup=setup,
     )

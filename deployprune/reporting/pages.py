@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from deployprune.records import Analysis, DeviceSurvey, LatencyTable
-from deployprune.reporting import pruning, setup
+from deployprune.reporting import prunable, setup
 from deployprune.reporting.layout import emphasised, grid, section, title
 from deployprune.reporting.wording import NOT_MEASURED, format_target
 from deployprune.units import format_ms, format_share
@@ -19,13 +19,13 @@ __all__ = ["render_analysis", "render_devices", "render_tables"]
 
 def render_analysis(analysis: Analysis) -> RenderableType:
     """A model's channel groups with their share of the work, what a pruned model is, and what stays whole and why."""
-    parts: list[RenderableType] = [Padding(Text(pruning.summary_line(analysis), style="bold"), (1, 0))]
+    parts: list[RenderableType] = [Padding(Text(prunable.summary_line(analysis), style="bold"), (1, 0))]
     if analysis.groups:
-        parts.append(grid(pruning.group_rows(analysis), header=pruning.GROUP_COLUMNS))
-        parts.append(Padding(Text(pruning.SHARE_NOTE, style="dim"), (1, 0, 0, 2)))
-    parts.extend(section("Pruned model", pruning.product_lines(analysis)) if analysis.product else ())
-    parts.extend(section("Frozen", pruning.frozen_lines(analysis.frozen) or ["nothing: every operation has a rule"]))
-    parts.extend(section("Stays whole", pruning.held_lines(analysis.held) or ["nothing"]))
+        parts.append(grid(prunable.group_rows(analysis), header=prunable.GROUP_COLUMNS))
+        parts.append(Padding(Text(prunable.SHARE_NOTE, style="dim"), (1, 0, 0, 2)))
+    parts.extend(section("Pruned model", prunable.product_lines(analysis)) if analysis.product else ())
+    parts.extend(section("Frozen", prunable.frozen_lines(analysis.frozen) or ["nothing: every operation has a rule"]))
+    parts.extend(section("Stays whole", prunable.held_lines(analysis.held) or ["nothing"]))
     return Group(*parts)
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployprune.records import SweepRecord, VerificationRecord
-from deployprune.reporting import pruning, setup
+from deployprune.reporting import prunable, pruning, setup
 from deployprune.reporting.comparison import TargetFacts, target_facts
 from deployprune.reporting.headline import Headline, headline, verification_headline
 from deployprune.reporting.layout import STYLES, bar, emphasised, grid, section, title
@@ -84,7 +84,7 @@ def _target(facts: TargetFacts) -> Iterator[RenderableType]:
 
 def _plan(view: RunView) -> Iterator[RenderableType]:
     if view.analysis:
-        yield from section("Model", _shortened(pruning.analysis_lines(view.analysis)))
+        yield from section("Model", _shortened(prunable.analysis_lines(view.analysis)))
     if view.plan is None:
         return
     yield from section("Plan", [pruning.plan_line(view.plan)])
