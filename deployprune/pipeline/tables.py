@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from deployprune.backends.base import Backend, Session
@@ -15,51 +17,42 @@ from deployprune.pipeline.variants import Variants
 from deployprune.profiling.conformal import conformal_error
 from deployprune.profiling.fit import learn_channel_step
 from deployprune.profiling.measure import measure_interleaved
-from deployprune.profiling.totals import QUIET, paired_totals
+from deployprune.profiling.totals import joint_totals
 from deployprune.progress import Task
-from deployprune.records import LatencyTable, NodeTime, Target, VariantRun, quantile
+from deployprune.records import LatencyTable, Measurement, NodeTime, Target, VariantRun
 from deployprune.stats import split_half_noise
 
 __all__ = ["bound_session", "measure_table", "time_nodes"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
+_PASSES = 3  # over all variants, in other company: a machine is for minutes unlike itself, which no pairing cancels
+_FEWEST_ROUNDS = 2  # in a pass
+_WARM_UP = 3
 _SAMPLE_MS = 2.0
 _PROFILE_MS = 300.0  # of runs under the runtime's own timer, per variant
-_DISTURBED = 1.04  # times dense's latency in the quietest batch
 _PROFILE_SHARE = 0.3  # of the time that a table may take
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Timed:
-    """One variant's samples beside dense's of the same rounds, in ms, and its nodes' times."""
-
-    samples: tuple[float, ...]
-    dense: tuple[float, ...]
-    nodes: tuple[NodeTime, ...]
-
-    @property
-    def quiet_ms(self) -> float:
-        """The dense model's latency in these rounds."""
-        return quantile(self.dense, QUIET)
+Block = dict[int, Measurement]
+"""Some variants, by index, that were timed in the same rounds; dense, 0, is always one of them."""
 
 
 def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTable:
     """Measure one target's table, within the configured seconds where they allow for two rounds of every variant."""
     started = time.monotonic()
     backend = backend_of(target)
-    batches = _measure_batches(variants, backend, target, task)
-    timed = [batches[0][0], *(item for batch in batches for item in batch[1:])]
-    totals = paired_totals([(item.samples, item.dense) for item in timed])
-    runs = [
-        VariantRun(widths=widths, total_ms=ms, nodes=item.nodes, samples_ms=item.samples, dense_ms=item.dense)
-        for widths, ms, item in zip(variants.widths, totals, timed, strict=True)
-    ]
+    blocks, nodes = _measure_blocks(variants, backend, target, task)
+    totals = joint_totals([{index: timed.samples_ms for index, timed in block.items()} for block in blocks])
+    runs = []
+    for index, widths in enumerate(variants.widths):
+        own, dense = (_samples(which, [block for block in blocks if index in block]) for which in (index, 0))
+        run = VariantRun(widths=widths, total_ms=totals[index], nodes=nodes[index], samples_ms=own, dense_ms=dense)
+        runs.append(run)
     table = LatencyTable(
         target=target,
         host=device_of(target.device).host(),
         model_sha256=variants.bench.reference.sha256 or "",
         channel_step=1,
-        noise=max(split_half_noise(item.dense) for item in timed),
+        noise=max(split_half_noise(block[0].samples_ms) for block in blocks),
         runs=tuple(runs),
         seconds=time.monotonic() - started,
     )
@@ -69,61 +62,66 @@ def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTabl
     return replace(stepped, interval=conformal_error(stepped, analysis))
 
 
-def _measure_batches(variants: Variants, backend: Backend, target: Target, task: Task) -> list[list[_Timed]]:
-    """The variants' times a few of them at once, each batch with dense first.
-
-    A batch in which dense was slower than in the quietest one was disturbed: the worst is measured again, while the
-    time lasts, and the quieter measurement stays.
-    """
-    count = len(variants.widths)
-    batches = [[0, *range(start, min(start + _TOGETHER, count))] for start in range(1, max(count, 2), _TOGETHER)]
-    left = variants.bench.config.table.budget_seconds
-    found: list[list[_Timed]] = []
-    for position, indices in enumerate(batches):
-        task.update(0.8 * position / len(batches), note=f"variants {indices[0] + 1} to {indices[-1] + 1}")
-        for index in indices:
-            variants.path(index, backend)
-        began = time.monotonic()
-        found.append(_time_batch(variants, indices, backend, target, left / (len(batches) - position)))
-        left -= time.monotonic() - began
-    each = (variants.bench.config.table.budget_seconds - left) / len(batches)
-    for turn in range(len(batches)):
-        worst = max(range(len(batches)), key=lambda position: found[position][0].quiet_ms)
-        if left < each or found[worst][0].quiet_ms < _DISTURBED * min(batch[0].quiet_ms for batch in found):
-            break
-        task.update(0.8 + 0.2 * turn / len(batches), note="what was disturbed, again")
-        again = _time_batch(variants, batches[worst], backend, target, each)
-        left -= each
-        if again[0].quiet_ms >= found[worst][0].quiet_ms:
-            break
-        found[worst] = again
-    return found
+def _samples(index: int, blocks: Sequence[Block]) -> tuple[float, ...]:
+    return tuple(sample for block in blocks for sample in block[index].samples_ms)
 
 
-def _time_batch(
-    variants: Variants, indices: Sequence[int], backend: Backend, target: Target, budget_s: float
-) -> list[_Timed]:
+def _measure_blocks(
+    variants: Variants, backend: Backend, target: Target, task: Task
+) -> tuple[list[Block], dict[int, tuple[NodeTime, ...]]]:
+    """The variants' times in several passes, as far as the seconds last, and their nodes' times, taken in the first."""
     config = variants.bench.config
-    began = time.monotonic()
+    passes = [_shared_out(len(variants.widths), config.seed + number) for number in range(_PASSES)]
+    left = config.table.budget_seconds
+    blocks: list[Block] = []
+    nodes: dict[int, tuple[NodeTime, ...]] = {}
+    for number, parts in enumerate(passes):
+        before = left
+        for position, indices in enumerate(parts):
+            done = len(blocks) / (_PASSES * len(parts))
+            task.update(0.95 * done, note=f"pass {number + 1} of {_PASSES}")
+            for index in indices:
+                variants.path(index, backend)
+            began = time.monotonic()
+            further = len(parts) * (_PASSES - number) - position
+            share = (1.0 - _PROFILE_SHARE if number == 0 else 1.0) * left / further
+            blocks.append(_time_block(variants, indices, backend, target, share, config.seed + len(blocks)))
+            for index in (index for index in indices if index not in nodes):
+                p50 = blocks[-1][index].p50
+                nodes[index] = time_nodes(variants.path(index, backend), backend, target, p50, config.seed)
+            left -= time.monotonic() - began
+        if left < before - left:
+            break
+    return blocks, nodes
+
+
+def _shared_out(count: int, seed: int) -> list[list[int]]:
+    """The variants but dense, in random order, a few at a time, each time behind dense."""
+    order = list(range(1, count))
+    random.Random(seed).shuffle(order)  # noqa: S311
+    return [[0, *order[start : start + _TOGETHER]] for start in range(0, max(len(order), 1), _TOGETHER)]
+
+
+def _time_block(
+    variants: Variants, indices: Sequence[int], backend: Backend, target: Target, budget_s: float, seed: int
+) -> Block:
+    """Samples of these variants, opened anew and in turns; past ``budget_s``, opening included, no round begins."""
+    config = variants.bench.config
+    deadline = time.monotonic() + budget_s
     with ExitStack() as stack:
-        sessions: dict[str, Session] = {}
-        for index in indices:
-            path = variants.path(index, backend)
-            sessions[str(index)] = stack.enter_context(bound_session(backend, path, target, config.seed))
+        sessions = {
+            str(index): stack.enter_context(bound_session(backend, variants.path(index, backend), target, config.seed))
+            for index in indices
+        }
         measured = measure_interleaved(
             sessions,
-            rounds=config.table.rounds,
-            seed=config.seed + indices[-1],
+            rounds=max(math.ceil(config.table.rounds / _PASSES), _FEWEST_ROUNDS),
+            warmup=_WARM_UP,
+            seed=seed,
             min_round_ms=_SAMPLE_MS,
-            budget_s=(1.0 - _PROFILE_SHARE) * budget_s - (time.monotonic() - began),
+            budget_s=deadline - time.monotonic(),
         )
-    dense = measured["0"].samples_ms
-    timed = []
-    for index in indices:
-        own = measured[str(index)]
-        nodes = time_nodes(variants.path(index, backend), backend, target, own.p50, config.seed)
-        timed.append(_Timed(samples=own.samples_ms, dense=dense, nodes=nodes))
-    return timed
+    return {index: measured[str(index)] for index in indices}
 
 
 def time_nodes(path: Path, backend: Backend, target: Target, total_ms: float, seed: int) -> tuple[NodeTime, ...]:

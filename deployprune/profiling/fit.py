@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from deployprune.errors import UsageError
 from deployprune.profiling.features import node_laws, node_shape, step_laws
-from deployprune.profiling.layers import weight_terms
+from deployprune.profiling.layers import off_terms, weight_terms
 from deployprune.profiling.matching import Matching, match_nodes
 from deployprune.profiling.nodes import FittedNode, Samples, fit_node, law_error
 from deployprune.profiling.pooled import fit_layers, fit_leftover, layers_error
 from deployprune.profiling.regression import fit_nonnegative
-from deployprune.profiling.terms import Sizes
-from deployprune.records import Analysis, LatencyModel, LatencyTable, VariantRun
+from deployprune.profiling.steady import steady_nodes
+from deployprune.profiling.terms import Sizes, Term
+from deployprune.records import Analysis, LatencyModel, LatencyTable, LayerCost, VariantRun
 
 __all__ = ["FittedLatency", "fit_latency", "learn_channel_step", "prediction_error"]
 
@@ -57,8 +58,8 @@ def fit_latency(table: LatencyTable, analysis: Analysis) -> FittedLatency:
     if not all(run.nodes for run in table.runs):
         samples = Samples(name="layers", sizes=sizes, ms=totals)
         return _split(fit_layers(analysis.layers, samples, table.channel_step))
-    nodes = _fit_matching(match_nodes(table, analysis), sizes, analysis, table.channel_step)
-    return _calibrate(nodes, sizes, totals, analysis)
+    nodes = _fit_matching(match_nodes(steady_nodes(table.runs), analysis), sizes, analysis, table.channel_step)
+    return _calibrate(nodes, sizes, totals, _overheads(analysis, table.channel_step))
 
 
 def learn_channel_step(table: LatencyTable, analysis: Analysis) -> int:
@@ -68,7 +69,7 @@ def learn_channel_step(table: LatencyTable, analysis: Analysis) -> int:
     """
     sizes = Sizes([run.widths for run in table.runs])
     if all(run.nodes for run in table.runs):
-        matching = match_nodes(table, analysis)
+        matching = match_nodes(steady_nodes(table.runs), analysis)
         errors = [_matching_error(matching, sizes, analysis, step) for step in _STEPS]
     else:
         samples = Samples(name="layers", sizes=sizes, ms=np.array([run.total_ms for run in table.runs]))
@@ -111,25 +112,30 @@ def _fit_matching(matching: Matching, sizes: Sizes, analysis: Analysis, step: in
 
 
 def _calibrate(
-    nodes: Sequence[FittedNode], sizes: Sizes, totals: NDArray[np.float64], analysis: Analysis
+    nodes: Sequence[FittedNode], sizes: Sizes, totals: NDArray[np.float64], overheads: Sequence[Sequence[FittedNode]]
 ) -> FittedLatency:
-    """Scale the nodes to whole-model latency by a factor, a rate for the weights read, and a constant.
+    """Scale the nodes to whole-model latency by a factor, a rate for each of the overheads, and a constant.
 
-    Profiled nodes find warm caches, and each pays for being timed: the constant may take most of theirs away again.
+    Each node pays for being timed: the constant may take most of theirs away again.
     """
-    weights = _weight_nodes(analysis)
     slack = _OVERHEAD * sum(node.constant_ms for node in nodes)
-    sums = [sizes.design([term for node in part for term in node.terms]).sum(axis=1) for part in (nodes, weights)]
+    parts = [nodes, *overheads]
+    sums = [sizes.design([term for node in part for term in node.terms]).sum(axis=1) for part in parts]
     design = np.column_stack([*sums, np.ones(len(totals))])
-    factor, rate, constant = (float(value) for value in fit_nonnegative(design, totals + slack))
-    scaled = [*(node.scaled(factor) for node in nodes), *(node.scaled(rate) for node in weights if rate > 0.0)]
+    *rates, constant = (float(value) for value in fit_nonnegative(design, totals + slack))
+    scaled = [node.scaled(rate) for part, rate in zip(parts, rates, strict=True) for node in part if rate > 0.0]
     return _split(scaled, constant - slack)
 
 
-def _weight_nodes(analysis: Analysis) -> list[FittedNode]:
-    """One node a contraction that costs 1 an element of its weight."""
-    terms = [(f"weights:{layer.name}", weight_terms(layer)) for layer in analysis.layers]
-    return [FittedNode(name=name, terms=found) for name, found in terms if found]
+def _overheads(analysis: Analysis, step: int) -> list[list[FittedNode]]:
+    """What a whole run takes more of than its profiled nodes, that find warm caches, one unit an element: weights
+    that are read, and what is written off the channel step."""
+    kinds: list[tuple[str, Callable[[LayerCost], tuple[Term, ...]]]] = [
+        ("weights", weight_terms),
+        ("off step", lambda layer: off_terms(layer, step)),
+    ]
+    found = [[(f"{kind}:{layer.name}", terms(layer)) for layer in analysis.layers] for kind, terms in kinds]
+    return [[FittedNode(name=name, terms=terms) for name, terms in part if terms] for part in found]
 
 
 def _split(nodes: Sequence[FittedNode], constant_ms: float = 0.0) -> FittedLatency:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from deployprune.profiling.terms import Condition, Term, products, stairs
 from deployprune.records import DimForm, LayerCost
 
-__all__ = ["border_terms", "element_terms", "join_terms", "weight_terms", "work_terms"]
+__all__ = ["border_terms", "element_terms", "join_terms", "off_terms", "weight_terms", "work_terms"]
 
 
 def element_terms(layer: LayerCost) -> tuple[Term, ...]:
@@ -45,6 +45,17 @@ def join_terms(layer: LayerCost, block: int) -> tuple[Term, ...]:
         return ()
     when = Condition(forms=forms, alignment=block, off=True)
     return tuple(replace(term, when=when) for term in products((stairs(layer.output, 1),)))
+
+
+def off_terms(layer: LayerCost, step: int) -> tuple[Term, ...]:
+    """The elements that an operation writes, where what it reads, sums over or writes is no multiple of ``step``
+    channels: what it hands on is then not in whole vectors, which the layers around it pay for."""
+    read = layer.inputs[0] if layer.inputs else ()
+    forms = tuple(dict.fromkeys(form for shape in (layer.output, layer.reduced, read) for form in _moving(shape)))
+    if step == 1 or not forms:
+        return ()
+    when = Condition(forms=forms, alignment=step, off=True)
+    return tuple(replace(term, when=when) for term in element_terms(layer))
 
 
 def weight_terms(layer: LayerCost) -> tuple[Term, ...]:

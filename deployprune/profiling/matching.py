@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.profiling.dims import DimIndex
-from deployprune.records import Analysis, DimForm, LatencyTable, NodeTime
+from deployprune.records import Analysis, DimForm, NodeTime, VariantRun
 
 __all__ = ["MatchedNode", "Matching", "match_nodes", "operator"]
 
@@ -43,19 +43,19 @@ def operator(kind: str) -> str:
     return {"fullyconnected": "gemm", "linear": "gemm", "innerproduct": "gemm"}.get(word, word)
 
 
-def match_nodes(table: LatencyTable, analysis: Analysis) -> Matching:
+def match_nodes(runs: Sequence[VariantRun], analysis: Analysis) -> Matching:
     """Match nodes by operator and bare name; those that a fusion renamed, by their rank among the rest.
 
     A node whose dimensions fit no form of the analysis in all runs is not taken for matched: it counts as left over.
     """
-    index = DimIndex(analysis, [run.widths for run in table.runs])
-    keyed = [_keyed(run.nodes) for run in table.runs]
+    index = DimIndex(analysis, [run.widths for run in runs])
+    keyed = [_keyed(run.nodes) for run in runs]
     shared = set.intersection(*(set(nodes) for nodes in keyed))
     rows = [[nodes[key] for nodes in keyed] for key in keyed[0] if key in shared]
     rows.extend(_by_rank([[node for key, node in nodes.items() if key not in shared] for nodes in keyed]))
     matched = [node for node in (_resolve(row, index) for row in rows) if node is not None]
-    whole = np.array([sum(node.ms for node in run.nodes) for run in table.runs])
-    taken = sum((node.ms for node in matched), np.zeros(len(table.runs)))
+    whole = np.array([sum(node.ms for node in run.nodes) for run in runs])
+    taken = sum((node.ms for node in matched), np.zeros(len(runs)))
     return Matching(nodes=tuple(matched), leftover_ms=np.maximum(whole - taken, 0.0))
 
 

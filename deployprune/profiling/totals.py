@@ -1,22 +1,34 @@
-"""Whole-model latency of variants that were timed in different rounds, on one scale."""
+"""Whole-model latency of variants that were timed a few at once, on one scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.optimize import least_squares
 
-__all__ = ["QUIET", "paired_totals"]
+__all__ = ["joint_totals"]
 
-QUIET = 0.25  # the quantile of the samples that counts
+_QUIET = 0.25  # the quantile of the samples that counts: other work makes inferences slower, never faster
+_TYPICAL = 0.01  # relative: what a quartile is usually off by; much more than that was disturbed
 
 
-def paired_totals(timed: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
-    """The ms of each variant from its samples and those of the dense model in the same rounds; the first is dense.
+def joint_totals(blocks: Sequence[Mapping[int, Sequence[float]]]) -> dict[int, float]:
+    """The ms of every variant, from ``blocks`` of samples of a few variants that took turns, always with dense (0).
 
-    A variant's latency is its ratio to dense, of lower quartiles, times the median of all the dense model's: drift
-    between the batches cancels out, and work of other processes makes inferences slower, never faster.
+    A sample takes what its variant takes times what the machine was like for all of its block: an incomplete block
+    design (Yates 1936), fitted in logarithms and robustly. So what changes between the blocks cancels out, and a
+    variant is compared with all others that it met, not with dense alone. The scale is the median of dense's.
     """
-    scale = float(np.median([np.quantile(dense, QUIET) for _, dense in timed]))
-    ratios = [float(np.quantile(own, QUIET) / np.quantile(dense, QUIET)) for own, dense in timed]
-    return [scale, *(ratio * scale for ratio in ratios[1:])]
+    names = sorted({name for block in blocks for name in block})
+    cells = [(names.index(name), len(names) + position) for position, block in enumerate(blocks) for name in block]
+    observed = np.log([np.quantile(samples, _QUIET) for block in blocks for samples in block.values()])
+    design = np.zeros((len(cells), len(names) + len(blocks)))
+    for row, columns in enumerate(cells):
+        design[row, columns] = 1.0
+    start = np.linalg.lstsq(design, observed)[0]  # of least norm: a constant may be moved from variants to blocks
+    found = least_squares(
+        lambda logs: design @ logs - observed, start, jac=lambda _: design, loss="soft_l1", f_scale=_TYPICAL
+    ).x
+    scale = float(np.median([np.quantile(block[0], _QUIET) for block in blocks]))
+    return {name: scale * float(np.exp(found[index] - found[0])) for index, name in enumerate(names)}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from simulated import PackedRuntime, ReorderingRuntime, Runtime, attention_net, concat_net, joined_net, plain_net
+from simulated import (
+    PackedRuntime,
+    ReorderingRuntime,
+    Runtime,
+    UnalignedRuntime,
+    attention_net,
+    concat_net,
+    joined_net,
+    plain_net,
+)
 
 from deployprune.errors import UsageError
 from deployprune.profiling.fit import fit_latency, learn_channel_step, prediction_error
@@ -124,6 +133,25 @@ def test_a_group_that_no_layer_depends_on_costs_nothing() -> None:
     dense = net.dense_widths()
     assert model.predict_ms({**dense, "idle": 1}) == model.predict_ms(dense)
     assert not any("idle" in node.groups for node in model.nodes)
+
+
+@pytest.mark.parametrize("net", [plain_net(), joined_net()], ids=["plain", "joined"])
+def test_learns_what_only_whole_runs_pay_off_the_step(net: Analysis) -> None:
+    runtime = UnalignedRuntime(step=16, noise=0.005)
+    model = fit_latency(runtime.table(net, runs=40), net)
+    for step in (1, 16):
+        assert prediction_error(model, runtime.unseen(net, step=step)) < 0.012
+
+
+def test_nodes_that_were_timed_while_the_machine_was_slow_bend_nothing() -> None:
+    net, runtime = plain_net(), Runtime(noise=0.002)
+    table = runtime.table(net)
+    slow = [
+        replace(run, nodes=tuple(replace(node, ms=node.ms * 1.3) for node in run.nodes)) if 4 < index < 13 else run
+        for index, run in enumerate(table.runs)
+    ]
+    model = fit_latency(replace(table, runs=tuple(slow)), net)
+    assert prediction_error(model, runtime.unseen(net)) < 0.01
 
 
 def test_one_disturbed_run_does_not_bend_the_fit() -> None:
