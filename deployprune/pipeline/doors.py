@@ -15,7 +15,7 @@ from deployprune.export.formats import format_of
 from deployprune.pipeline import crew, preparing
 from deployprune.pipeline.cards import file_card
 from deployprune.pipeline.compress import do_all_steps
-from deployprune.pipeline.judging import conclude, judge_target
+from deployprune.pipeline.judging import conclude, judge_target, time_target
 from deployprune.pipeline.run import Run
 from deployprune.pipeline.tables import bound_session
 from deployprune.pipeline.targets import goal_ratio, targets_of
@@ -87,10 +87,13 @@ def _targets_for(config: Config, baseline: Path, candidate: Path) -> list[Target
 def _compare(config: Config, target: Target, paths: Mapping[str, Path], observer: Observer) -> Verified:
     reference = _reference_ms(config, target, paths["dense"])
     bench = Workbench(_with_inputs_of(paths["dense"], target, config), observer)
-    cards = [file_card(bench, role, path, target) for role, path in paths.items()]
+    _ = bench.labelled_data  # looked for before anything is timed
     goal = goal_ratio(config, target, reference)
-    *_, judged = judge_target(config, target, paths, cards, reference_ms=reference, goal=goal)
-    return judged
+    sittings = time_target(config, target, paths, reference_ms=reference, goal=goal)
+    first = next(sittings)
+    cards = [file_card(bench, role, path, target) for role, path in paths.items()]  # time passes between the sittings
+    *_, timing = (first, *sittings)
+    return judge_target(config, timing, cards)
 
 
 def _with_inputs_of(path: Path, target: Target, config: Config) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deployprune.backends.registry import backend_of, device_of
@@ -12,50 +13,63 @@ from deployprune.pipeline.cards import accuracy_drop
 from deployprune.records import SPARSE_ROLE, LimitCheck, ModelCard, Target, Verdict, VerificationRecord, Verified
 from deployprune.records.naming import label_targets
 from deployprune.verification.budget import combine, judge
-from deployprune.verification.speedup import verify_latency
+from deployprune.verification.speedup import Speedup, verify_latency
 
-__all__ = ["conclude", "judge_target"]
+__all__ = ["Timing", "conclude", "judge_target", "time_target"]
 
 
-def judge_target(
-    config: Config,
-    target: Target,
-    paths: Mapping[str, Path],
-    cards: Sequence[ModelCard],
-    *,
-    reference_ms: float,
-    goal: float,
-) -> Iterator[Verified]:
-    """Time the files of ``paths`` (role to file) in the same rounds and judge the candidate: after each sitting (see
-    :mod:`deployprune.verification.speedup`), by all of them so far.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What the sittings so far say of a target's files: the candidate is to take ``goal`` of dense's latency.
 
-    ``reference_ms`` is the dense latency at the device's reference speed, ``goal`` the budget as a share of it.
+    ``reference_ms`` is the dense latency at the device's reference speed, ``heat_c`` the device's temperature before
+    and after (°C), where it can be read.
     """
+
+    target: Target
+    found: Speedup
+    reference_ms: float
+    goal: float
+    heat_c: tuple[float, float] | None
+
+
+def time_target(
+    config: Config, target: Target, paths: Mapping[str, Path], *, reference_ms: float, goal: float
+) -> Iterator[Timing]:
+    """Time the files of ``paths`` (role to file) in the same rounds: after each sitting (see
+    :mod:`deployprune.verification.speedup`), what all of them so far say."""
     budget, device = config.verification.budget_seconds, device_of(target.device)
     before = device.temperature()
     sittings = verify_latency(backend_of(target), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget)
     for found in sittings:
         after = device.temperature()
-        verdict, reason = judge(
-            found.comparisons["candidate"].ratio,
-            goal,
-            found.control,
-            accuracy_drop=accuracy_drop(cards),
-            max_accuracy_drop=config.target.max_accuracy_drop,
-        )
-        yield Verified(
-            target=target,
-            cards=tuple(cards),
-            comparisons=tuple(found.comparisons.values()),
-            control=found.control,
-            reference_ms=reference_ms,
-            target_ms=goal * reference_ms,
-            drift=found.drift,
-            verdict=verdict,
-            reason=reason,
-            heat_c=None if before is None or after is None else (before, after),
-            sparse_kernels=_sparse_kernels(target) if SPARSE_ROLE in paths else None,
-        )
+        heat = None if before is None or after is None else (before, after)
+        yield Timing(target=target, found=found, reference_ms=reference_ms, goal=goal, heat_c=heat)
+
+
+def judge_target(config: Config, timing: Timing, cards: Sequence[ModelCard]) -> Verified:
+    """The verdict on the candidate by its latency, and by its accuracy where ``cards`` have it."""
+    found = timing.found
+    verdict, reason = judge(
+        found.comparisons["candidate"].ratio,
+        timing.goal,
+        found.control,
+        accuracy_drop=accuracy_drop(cards),
+        max_accuracy_drop=config.target.max_accuracy_drop,
+    )
+    return Verified(
+        target=timing.target,
+        cards=tuple(cards),
+        comparisons=tuple(found.comparisons.values()),
+        control=found.control,
+        reference_ms=timing.reference_ms,
+        target_ms=timing.goal * timing.reference_ms,
+        drift=found.drift,
+        verdict=verdict,
+        reason=reason,
+        heat_c=timing.heat_c,
+        sparse_kernels=_sparse_kernels(timing.target) if SPARSE_ROLE in found.comparisons else None,
+    )
 
 
 def _sparse_kernels(target: Target) -> str | None:

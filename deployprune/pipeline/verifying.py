@@ -10,7 +10,7 @@ from deployprune.backends.registry import device_of
 from deployprune.pipeline.cards import measured_accuracy
 from deployprune.pipeline.exporting import artifact_path, sparse_artifact_path
 from deployprune.pipeline.fleet import on_devices
-from deployprune.pipeline.judging import conclude, judge_target
+from deployprune.pipeline.judging import Timing, conclude, judge_target, time_target
 from deployprune.pipeline.limits import check_limits, onnx_bytes
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.workbench import Workbench
@@ -23,7 +23,6 @@ from deployprune.records import (
     Plan,
     Target,
     VerificationRecord,
-    Verified,
 )
 from deployprune.steps import ExportRecord
 from deployprune.verification.speedup import SITTINGS
@@ -66,36 +65,41 @@ def verify_targets(
             cards.append(_card(bench, contender, target, path, root))
         return cards
 
-    # One after the other: what a card takes to make keeps cores busy that another device's thread may be timed on.
-    cards = on_devices(bench.targets, describe, Part(task, 0.0, 0.5))
-    judges = {target: _judge(bench, target, sides[target], cards[target], tables, plan) for target in bench.targets}
+    sittings = {target: _sittings(bench, target, sides[target], tables, plan) for target in bench.targets}
+    timings: dict[Target, Timing] = {}
 
-    def sit(target: Target, part: Task) -> Verified | None:
-        part.update(0.0, note="timing the files in turns")
-        return next(judges[target], None)
+    def take_turns(part: Task) -> None:
+        found = on_devices(bench.targets, lambda target, own: _sit(sittings[target], own), part)
+        timings.update((target, timing) for target, timing in found.items() if timing is not None)
 
-    # All targets in turn, and then again: so minutes lie between the sittings of one.
-    results: dict[Target, Verified] = {}
-    for number in range(SITTINGS):
-        part = Part(task, 0.5 + 0.5 * number / SITTINGS, 0.5 + 0.5 * (number + 1) / SITTINGS)
-        found = on_devices(bench.targets, sit, part)
-        results |= {target: verified for target, verified in found.items() if verified is not None}
+    # Between the sittings of one target all others are timed, and before the second the cards are made: the more time
+    # lies between them, the less likely all are in one of the machine's spells. Cards are made apart, because what they
+    # take keeps cores busy that another device's thread may be timed on.
+    take_turns(Part(task, 0.0, 0.2))
+    cards = on_devices(bench.targets, describe, Part(task, 0.2, 0.6))
+    for number in range(1, SITTINGS):
+        take_turns(Part(task, 0.4 + 0.2 * number, 0.6 + 0.2 * number))
+    results = [judge_target(bench.config, timings[target], cards[target]) for target in bench.targets]
     dense, candidate = contenders[0], next(contender for contender in contenders if contender.role == "candidate")
-    return conclude(list(results.values()), check_limits(bench.config, dense.counts, candidate.counts))
+    return conclude(results, check_limits(bench.config, dense.counts, candidate.counts))
 
 
-def _judge(
+def _sittings(
     bench: Workbench,
     target: Target,
     sides: Sequence[tuple[Contender, Path]],
-    cards: Sequence[ModelCard],
     tables: Mapping[str, LatencyTable],
     plan: Plan,
-) -> Iterator[Verified]:
+) -> Iterator[Timing]:
     key = target_key(target)
     reference, goal = tables[key].runs[0].total_ms, plan.target_ratio[key]
     paths = {contender.role: path for contender, path in sides}
-    return judge_target(bench.config, target, paths, cards, reference_ms=reference, goal=goal)
+    return time_target(bench.config, target, paths, reference_ms=reference, goal=goal)
+
+
+def _sit(sittings: Iterator[Timing], part: Task) -> Timing | None:
+    part.update(0.0, note="timing the files in turns")
+    return next(sittings, None)
 
 
 def _sides(contenders: Sequence[Contender], root: Path, target: Target) -> list[tuple[Contender, Path]]:
