@@ -176,6 +176,9 @@ class VerificationConfig(Section, frozen=True):
     budget_seconds: Annotated[
         float, about("most seconds of timing on one backend", flag="--verification-seconds", gt=0)
     ] = 60.0
+    apart_seconds: Annotated[
+        float, about("least seconds between two timings of a plan or file near its target", ge=0)
+    ] = 15.0
     unstructured: Annotated[bool, about("build and time an unstructured twin of the same size")] = True
 
 

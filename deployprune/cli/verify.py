@@ -16,7 +16,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("verify", cls=SectionedCommand)
-@config_options("model.inputs", "target", "data", "verification.budget_seconds", "seed")
+@config_options("model.inputs", "target", "data", "verification.budget_seconds", "verification.apart_seconds", "seed")
 @output_options
 @click.argument("baseline", type=FILE)
 @click.argument("candidate", type=FILE)

@@ -38,9 +38,18 @@ def time_target(
 ) -> Iterator[Timing]:
     """Time the files of ``paths`` (role to file) in the same rounds: after each sitting (see
     :mod:`deployprune.verification.speedup`), what all of them so far say."""
-    budget, device = config.verification.budget_seconds, device_of(target.device)
+    settings, device = config.verification, device_of(target.device)
     before = device.temperature()
-    sittings = verify_latency(backend_of(target), target, paths, reference_ms, goal, seed=config.seed, budget_s=budget)
+    sittings = verify_latency(
+        backend_of(target),
+        target,
+        paths,
+        reference_ms,
+        goal,
+        seed=config.seed,
+        budget_s=settings.budget_seconds,
+        apart_s=settings.apart_seconds,
+    )
     for found in sittings:
         after = device.temperature()
         heat = None if before is None or after is None else (before, after)

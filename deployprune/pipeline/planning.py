@@ -22,6 +22,7 @@ from deployprune.pipeline.trials import BAND, Problem, Timed, is_well_inside
 from deployprune.pipeline.variants import export_widths
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.comparing import compare_files
+from deployprune.profiling.pacing import Pace
 from deployprune.progress import SilentObserver, Task
 from deployprune.pruning.ceilings import Ceiling
 from deployprune.records import LatencyTable, Measurement, Plan, Ratio, Target
@@ -59,6 +60,8 @@ def close_loop(
         ceilings=ceilings,
     )
 
+    pace = Pace()
+
     def stopwatch(plans: Sequence[dict[str, int]], turn: int) -> list[dict[str, Timed]]:
         seed = bench.config.seed + turn
 
@@ -81,6 +84,7 @@ def close_loop(
             formats = sorted({backend_of(target).format for target in bench.targets})
             for stem, widths in zip(stems, plans, strict=True):
                 export_widths(bench, widths, stem, formats)
+            pace.begin(bench.config.verification.apart_seconds)
             timed = on_devices(bench.targets, compare, unseen)
         return [{target_key(target): items[index] for target, items in timed.items()} for index in range(len(plans))]
 

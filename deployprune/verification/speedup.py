@@ -9,6 +9,7 @@ from pathlib import Path
 from deployprune.backends.base import Backend
 from deployprune.errors import UsageError
 from deployprune.profiling.comparing import compare_files
+from deployprune.profiling.pacing import Pace
 from deployprune.records import Comparison, Measurement, Ratio, Target, Verdict
 from deployprune.stats import ratio_over_sittings
 from deployprune.verification.budget import judge
@@ -21,6 +22,7 @@ _DENSE, _CONTROL, _CANDIDATE = "dense", "control", "candidate"
 _HALF_WIDTH = 0.01  # a budget band is 5 % wide and is aimed at in its middle: 1 % tells its edges apart
 _EARLY = 1.5  # how much wider than itself an interval must still decide before measuring stops early
 _MAX_ROUNDS = 4000
+_NEAR = 0.1  # of the target: within this, a spell of the machine can decide the verdict
 
 _Sitting = Mapping[str, tuple[Measurement, Ratio]]
 
@@ -44,14 +46,15 @@ def verify_latency(
     *,
     seed: int,
     budget_s: float,
+    apart_s: float,
     min_rounds: int = 50,
 ) -> Iterator[Speedup]:
     """Time the files of ``paths`` (role to file; ``dense`` is required) in interleaved rounds, in two sittings, and in
     a third where those do not tell whether ``target_ratio`` is met. Yields what all sittings so far say.
 
-    A sitting begins when the next item is asked for: between them a caller lets time pass on other targets, because a
-    machine has spells of minutes in which a ratio is off by more than the rounds of one sitting show
-    (:func:`deployprune.stats.ratio_over_sittings`).
+    A sitting begins when the next item is asked for, but where the candidate is near its target not before ``apart_s``
+    seconds after the last began (:class:`Pace`): a machine has spells in which a ratio is off by more than the rounds
+    of one sitting show (:func:`deployprune.stats.ratio_over_sittings`). A caller does other work between them.
 
     The dense file is opened a second time as the control. In a sitting blocks of rounds, all files opened anew in each,
     are added until every ratio to dense is known to about 1 %, until the candidate is well clear of the target, or
@@ -67,7 +70,9 @@ def verify_latency(
     if _DENSE not in paths:
         raise UsageError("there is no dense file to compare with", hint="give the exported dense model's file")
     sittings: list[_Sitting] = []
+    pace, near = Pace(), False
     for number in range(SITTINGS):
+        pace.begin(apart_s if near else 0.0)
         timed = compare_files(
             backend,
             target,
@@ -85,6 +90,7 @@ def verify_latency(
         yield found
         if len(sittings) >= _FEWEST and _is_told(found, target_ratio):
             break
+        near = _is_near(found, target_ratio)
 
 
 def _over(sittings: Sequence[_Sitting], roles: Sequence[str], reference_ms: float) -> Speedup:
@@ -107,6 +113,12 @@ def _is_told(found: Speedup, target_ratio: float) -> bool:
     if candidate is None:
         return True
     return judge(candidate.ratio, target_ratio, found.control)[0] is not Verdict.INCONCLUSIVE
+
+
+def _is_near(found: Speedup, target_ratio: float) -> bool:
+    """Whether the candidate, where there is one, may be on the other side of its target a minute later."""
+    candidate = found.comparisons.get(_CANDIDATE)
+    return candidate is not None and abs(candidate.ratio.value / target_ratio - 1) < _NEAR
 
 
 def _is_clear(ratios: dict[str, Ratio], target_ratio: float) -> bool:

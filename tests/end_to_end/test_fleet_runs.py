@@ -125,6 +125,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch, fresh_project: Path) -> Iterator[RunD
     ]
     settings = {"target.speedup": "1.45x", "targets": targets, "model.inputs": [INPUT], "model.source": "model.pt"}
     settings |= {"table.variants": 6, "table.rounds": 3, "verification.unstructured": False}
+    settings |= {"verification.apart_seconds": 0}
     with RunDirectory.create(Path("runs"), load_config(None, settings, {})) as run:
         yield run
     registry.device_of.cache_clear()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def test_the_fake_law_is_measured_back(tmp_path: Path) -> None:
             session.bind(random_feeds(session.inputs, seed=0))
         truth = candidate.time_once() / dense.time_once()
         reference = dense.time_once() / 2
-    *_, found = verify_latency(backend, target, paths, reference, 0.5, seed=0, budget_s=5.0)
+    *_, found = verify_latency(backend, target, paths, reference, 0.5, seed=0, budget_s=5.0, apart_s=0)
     comparisons, control, drift = found.comparisons, found.control, found.drift
     assert list(comparisons) == ["dense", "candidate", "unstructured"]
     assert all(comparison.role == role for role, comparison in comparisons.items())
@@ -46,7 +47,7 @@ def test_the_fake_law_is_measured_back(tmp_path: Path) -> None:
 def test_real_runtimes_see_a_smaller_model_as_faster(tmp_path: Path, name: str) -> None:
     paths = files(tmp_path, ir=name == "openvino")
     *_, found = verify_latency(
-        get_backend(name), Target(backend=name), paths, 1.0, 0.9, seed=0, budget_s=3.0, min_rounds=10
+        get_backend(name), Target(backend=name), paths, 1.0, 0.9, seed=0, budget_s=3.0, apart_s=0, min_rounds=10
     )
     assert found.comparisons["candidate"].ratio.high < 0.9
     assert found.control.low < found.control.value < found.control.high
@@ -56,7 +57,11 @@ def test_real_runtimes_see_a_smaller_model_as_faster(tmp_path: Path, name: str) 
 def test_dense_is_required(tmp_path: Path) -> None:
     paths = {"candidate": write_conv_net(tmp_path / "candidate.onnx")}
     with pytest.raises(UsageError, match="dense"):
-        next(verify_latency(get_backend("fake"), Target(backend="fake"), paths, 1.0, 0.5, seed=0, budget_s=1.0))
+        next(
+            verify_latency(
+                get_backend("fake"), Target(backend="fake"), paths, 1.0, 0.5, seed=0, budget_s=1.0, apart_s=0
+            )
+        )
 
 
 class Spells(FakeBackend):
@@ -92,7 +97,7 @@ class Slowed:
 
 
 def sittings(backend: FakeBackend, folder: Path, goal: float) -> list[Ratio]:
-    found = verify_latency(backend, Target(backend="fake"), files(folder), 1.0, goal, seed=0, budget_s=5.0)
+    found = verify_latency(backend, Target(backend="fake"), files(folder), 1.0, goal, seed=0, budget_s=5.0, apart_s=0)
     return [each.comparisons["candidate"].ratio for each in found]
 
 
@@ -109,3 +114,17 @@ def test_a_spell_between_sittings_is_in_the_interval_and_fails_nothing(tmp_path:
     assert second.low < calm[-1].value
     assert second.high > 1.05 * calm[-1].value
     assert judge(second, goal, Ratio(value=1.0, low=0.99, high=1.01))[0] is Verdict.INCONCLUSIVE
+
+
+def test_sittings_near_the_target_lie_apart_and_others_do_not_wait(tmp_path: Path) -> None:
+    backend, target, paths = get_backend("fake"), Target(backend="fake"), files(tmp_path)
+
+    def seconds(goal: float, apart_s: float) -> float:
+        began = time.monotonic()
+        found = list(verify_latency(backend, target, paths, 1.0, goal, seed=0, budget_s=5.0, apart_s=apart_s))
+        assert len(found) == 2
+        return time.monotonic() - began
+
+    near = 1.02 * sittings(FakeBackend(), tmp_path, 0.9)[-1].value
+    assert seconds(near, 1.0) >= 1.0
+    assert seconds(1.5 * near, 1000.0) < 100.0
