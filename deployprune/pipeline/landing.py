@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deployprune.errors import UnsupportedModelError
-from deployprune.pipeline.aiming import AIM, AIMS, Aim, calibrated_ceilings, plan_next
+from deployprune.pipeline.aiming import AIM, AIMS, WORTH, Aim, calibrated_ceilings, plan_next
 from deployprune.pipeline.bending import bend_models, fit_models, scale_models
 from deployprune.pipeline.trials import Problem, Timed, Trial, nearest_trial
 from deployprune.profiling.fit import FittedLatency
@@ -20,7 +20,6 @@ __all__ = ["Stopwatch", "land"]
 
 _TURNS = 8
 _PATIENCE = 4  # plans in which all of several goals are to be used up, and not only the one that binds
-_WORTH = 0.01  # of all importance: what using all goals up may cost
 _DESCENT = (0.95, 0.9, 0.8)  # what is aimed below in further turns, where all plans of the others exceeded a goal
 
 Stopwatch = Callable[[Sequence[dict[str, int]], int], Sequence[Mapping[str, Timed]]]
@@ -75,7 +74,7 @@ def _best(trials: Sequence[Trial], goals: Mapping[str, float]) -> Trial:
     def rank(trial: Trial) -> tuple[bool, float]:
         if trial.exceeds(goals):
             return True, trial.miss(goals)
-        return False, trial.plan.loss + (0.0 if trial.lands(goals) else _WORTH)
+        return False, trial.plan.loss + (0.0 if trial.lands(goals) else WORTH)
 
     return min(trials, key=rank)
 
@@ -117,7 +116,7 @@ def _turn(
 def _is_worth_it(problem: Problem, models: Mapping[str, FittedLatency], trials: Sequence[Trial], plan: Plan) -> bool:
     """Whether it keeps more than the trials that exceed no goal; hardly less, where it should use all goals up."""
     known = [trial.plan.loss for trial in trials if not trial.exceeds(problem.goals)]
-    return not known or plan.loss < min(known) + (_WORTH if problem.uses_up(models, plan.widths) else 0.0)
+    return not known or plan.loss < min(known) + (WORTH if problem.uses_up(models, plan.widths) else 0.0)
 
 
 def _trial(

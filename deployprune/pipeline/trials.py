@@ -71,6 +71,10 @@ class Problem:
         """Whether the models predict that the widths take at least the share ``low`` of every goal."""
         return all(models[key].predict_ms(widths) >= least for key, (least, _) in self.limits(low, 1.0).items())
 
+    def binds(self, models: Mapping[str, LatencyModel], widths: dict[str, int]) -> bool:
+        """Whether the models predict that the widths use a goal up."""
+        return any(models[key].predict_ms(widths) >= least for key, (least, _) in self.limits(*BAND).items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:

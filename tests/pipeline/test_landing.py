@@ -65,6 +65,14 @@ def test_uses_up_what_binds_where_a_bias_of_one_plan_says_that_no_other_could() 
     assert plan.gap <= 0.02
 
 
+@pytest.mark.parametrize("seed", [8, 10])
+def test_uses_no_goal_up_at_the_price_of_much_importance(seed: int) -> None:
+    """Widths near the first plan that use both goals up keep clearly less than some that are only fast enough."""
+    plan = run(Bench.random(seed, targets=2))
+    assert plan.gap <= 0.01
+    assert all(share.high <= 1.0 for share in plan.used.values())
+
+
 @pytest.mark.parametrize("seed", [2, 14])
 def test_does_not_make_a_plan_slower_that_would_keep_less_for_it(seed: int) -> None:
     """Where steps are so coarse that what uses the budgets up keeps less than what is faster, the faster one stays."""
