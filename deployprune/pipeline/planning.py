@@ -48,8 +48,9 @@ def close_loop(
     """The plan whose exported file was measured within 95 to 100 % of every goal, or the nearest that was found.
 
     ``goals`` are ratios to dense by target key, ``dense`` the dense files, and ``folder`` is where candidates are
-    written while they are timed. Where two targets cannot both be used up to their budget, none is exceeded; nor is a
-    ceiling. Raises UnsupportedModelError for a goal or ceiling below what pruning can reach.
+    written while they are timed; the configured seconds lie between two timings. Where two targets cannot both be used
+    up to their budget, none is exceeded; nor is a ceiling. Raises UnsupportedModelError for a goal or ceiling below
+    what pruning can reach.
     """
     problem = Problem(
         analysis=bench.analysis.record,

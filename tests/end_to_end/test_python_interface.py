@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,27 @@ def test_a_sweep_is_a_run_a_speed_up(project: Path, tmp_path: Path, monkeypatch:
     for speedups in ([], [0.5]):
         with pytest.raises(UsageError, match="speed-up"):
             deployprune.sweep("model.pt", speedups, settings)
+
+
+def test_sittings_of_the_loop_and_of_the_verification_lie_apart(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    settings = {
+        "target.speedup": "1.45x",
+        "model.inputs": [INPUT],
+        "target.backends": ["fake"],
+        "table.variants": 6,
+        "table.rounds": 3,
+        "verification.unstructured": False,
+        "verification.apart_seconds": 5000,
+        "output": str(tmp_path),
+    }
+    record, _ = deployprune.compress("model.pt", settings)
+    assert record.verdict is Verdict.PASS
+    assert sum(wait > 4000 for wait in waits) >= 2, "one before a plan is timed again, one in the verification"
 
 
 PROGRAM = """
