@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median
 
 from deployprune.backends.base import Session, time_many
@@ -19,6 +20,15 @@ __all__ = ["measure_interleaved"]
 _WARM_UP = 5
 _SHORT_MS = 8.0  # about what a scheduler's slice takes
 _FEWEST = 3  # inferences in a sample of a model that is shorter
+_SETTLING_MS, _MOST_SETTLING = 15.0, 12  # of a session, before what is counted: ms, and inferences at most
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """How many inferences a session makes in one round: first those that settle it, then those that are counted."""
+
+    settling: int
+    counted: int
 
 
 def measure_interleaved(
@@ -34,25 +44,30 @@ def measure_interleaved(
 
     A sample is the median of as many back-to-back inferences as ``min_round_ms`` holds of the session's own (at least
     one; at least three of a few ms, where one in three may lose its core to another process for a scheduler's slice),
-    after one that is not counted: it brings back what the other sessions pushed out of the caches. After ``budget_s``
-    seconds no further round begins, but for the second.
+    after some that are not counted: they bring back what the other sessions pushed out of the caches, as it is where a
+    model runs alone. Those take 15 ms, and are one at least and twelve at most: of networks of 4 to 6 MB that take 1 ms
+    the second inference still took 10 to 30 % longer than the tenth, of those of 14 to 22 MB beside them 2 to 5 %.
+    After ``budget_s`` seconds no further round begins, but for the second.
     Raises UsageError for no sessions, no rounds or a session with nothing bound.
     """
     if not sessions or rounds < 1:
         raise UsageError("nothing to measure: it takes a session and a round", hint="give at least one of each")
     deadline = time.monotonic() + budget_s
     with _no_collection():
-        repeats = _warm_up(sessions, warmup, min_round_ms)
+        turns = _warm_up(sessions, warmup, min_round_ms)
         samples: dict[str, list[float]] = {name: [] for name in sessions}
-        _add_rounds(samples, sessions, repeats, rounds, random.Random(seed), deadline)  # noqa: S311
+        _add_rounds(samples, sessions, turns, rounds, random.Random(seed), deadline)  # noqa: S311
     return {name: Measurement(samples_ms=tuple(values)) for name, values in samples.items()}
 
 
-def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) -> dict[str, int]:
-    """How many inferences make one sample of each session, by what its warm-up took."""
+def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) -> dict[str, _Turn]:
+    """The turns of each session, by what its warm-up took."""
     took = {name: median(time_many(session, max(warmup, 1))) for name, session in sessions.items()}
     return {
-        name: max(_FEWEST if min_round_ms and ms < _SHORT_MS else 1, math.ceil(min_round_ms / ms))
+        name: _Turn(
+            settling=min(math.ceil(_SETTLING_MS / ms), _MOST_SETTLING),
+            counted=max(_FEWEST if min_round_ms and ms < _SHORT_MS else 1, math.ceil(min_round_ms / ms)),
+        )
         for name, ms in took.items()
     }
 
@@ -60,7 +75,7 @@ def _warm_up(sessions: Mapping[str, Session], warmup: int, min_round_ms: float) 
 def _add_rounds(
     samples: dict[str, list[float]],
     sessions: Mapping[str, Session],
-    repeats: dict[str, int],
+    turns: Mapping[str, _Turn],
     rounds: int,
     shuffle: random.Random,
     deadline: float,
@@ -72,12 +87,12 @@ def _add_rounds(
             return
         shuffle.shuffle(order)
         for name in order:
-            samples[name].append(_sample(sessions[name], repeats[name]))
+            samples[name].append(_sample(sessions[name], turns[name]))
 
 
-def _sample(session: Session, repeats: int) -> float:
-    times = time_many(session, 1 + repeats)
-    return median(times[1:] or times)
+def _sample(session: Session, turn: _Turn) -> float:
+    times = time_many(session, turn.settling + turn.counted)
+    return median(times[turn.settling :] or times)
 
 
 @contextmanager

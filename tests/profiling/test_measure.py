@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -26,6 +26,15 @@ def stopwatches(**laws: Callable[[int], float]) -> tuple[dict[str, Session], lis
     return {name: Stopwatch(name, log, law) for name, law in laws.items()}, log  # type: ignore[misc]
 
 
+def turns_of(log: list[str], **lengths: int) -> Iterator[str]:
+    """Whose turn it was, one turn after another, of so many inferences each."""
+    while log:
+        name, length = log[0], lengths[log[0]]
+        assert log[:length] == [name] * length
+        yield name
+        log = log[length:]
+
+
 def constant(ms: float) -> Callable[[int], float]:
     return lambda _: ms
 
@@ -38,7 +47,7 @@ def test_every_round_times_every_session_once_in_an_order_that_changes() -> None
         "b": (4.0,) * 20,
         "c": (5.0,) * 20,
     }
-    turns = log[2 * 3 :: 2]
+    turns = list(turns_of(log[2 * 3 :], a=5 + 1, b=4 + 1, c=3 + 1))
     rounds = [tuple(turns[i : i + 3]) for i in range(0, len(turns), 3)]
     assert len(rounds) == 20
     assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
@@ -57,9 +66,25 @@ def test_the_same_seed_gives_the_same_order() -> None:
 def test_a_fast_model_is_timed_often_enough_to_fill_a_sample() -> None:
     sessions, log = stopwatches(fast=constant(0.1), slow=constant(9.0))
     found = measure_interleaved(sessions, rounds=10, warmup=1, min_round_ms=2.0)
-    assert log.count("fast") == 1 + 10 * (20 + 1)
-    assert log.count("slow") == 1 + 10 * (1 + 1)
+    assert log.count("fast") == 1 + 10 * (12 + 20)
+    assert log.count("slow") == 1 + 10 * (2 + 1)
     assert found["fast"].p50 == pytest.approx(0.1)
+
+
+def test_what_a_model_takes_until_it_is_back_in_the_caches_is_not_counted() -> None:
+    """Of a small model the first eleven inferences after another's take longer, of a large one the first."""
+    log: list[str] = []
+
+    def after_others(name: str, cold: int, ms: float) -> Session:
+        def law(count: int) -> float:
+            return ms if count > cold and log[-1 - cold :] == [name] * (cold + 1) else 1.3 * ms
+
+        return Stopwatch(name, log, law)  # type: ignore[return-value]
+
+    sessions = {"small": after_others("small", 11, 1.2), "large": after_others("large", 1, 30.0)}
+    found = measure_interleaved(sessions, rounds=10, min_round_ms=2.0)
+    assert found["small"].samples_ms == (1.2,) * 10
+    assert found["large"].samples_ms == (30.0,) * 10
 
 
 def test_the_collector_is_off_while_timing_and_on_again_after() -> None:
