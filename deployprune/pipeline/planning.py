@@ -18,7 +18,7 @@ from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.landing import land
 from deployprune.pipeline.tables import time_nodes
 from deployprune.pipeline.targets import target_key
-from deployprune.pipeline.trials import BAND, Problem, Timed, is_well_inside
+from deployprune.pipeline.trials import BAND, Problem, Timed
 from deployprune.pipeline.variants import export_widths
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.comparing import compare_files
@@ -99,7 +99,7 @@ def _size_bytes(path: Path) -> int:
 def _compare(
     backend: Backend, target: Target, dense: Path, candidates: Sequence[Path], goal: float, seed: int
 ) -> list[tuple[Measurement, Ratio]]:
-    """Time the candidates in the same rounds, until the first is told."""
+    """Time the candidates in the same rounds, until both are known well enough, or the first is far off."""
     paths = {path.stem: path for path in candidates}
     first = candidates[0].stem
     found = compare_files(
@@ -112,12 +112,15 @@ def _compare(
         max_rounds=_ROUNDS[1],
         budget_s=_SECONDS,
         seed=seed,
-        decided=lambda ratios: _decided(ratios[first].over(goal)),
+        decided=lambda ratios: _is_far(ratios[first].over(goal)),
     )
     return [found[role] for role in paths]
 
 
-def _decided(share: Ratio) -> bool:
-    """Whether the interval is well inside the band, or so clearly outside that another turn will tell the rest."""
+def _is_far(share: Ratio) -> bool:
+    """Whether the interval is so clearly outside the band that another turn will tell the rest.
+
+    That it is inside ends no sitting: who looks again and again, and stops when it suits, finds it inside too often.
+    """
     low, high = BAND
-    return share.high < low * (1 - _CLEARLY) or share.low > high * (1 + _CLEARLY) or is_well_inside(share)
+    return share.high < low * (1 - _CLEARLY) or share.low > high * (1 + _CLEARLY)

@@ -21,7 +21,7 @@ from deployprune.records import (
 )
 from deployprune.stats import carry_over, ratio_over_sittings
 
-__all__ = ["BAND", "Problem", "Timed", "Trial", "is_inside", "is_well_inside", "nearest_trial"]
+__all__ = ["BAND", "Problem", "Timed", "Trial", "is_inside", "nearest_trial"]
 
 BAND = (0.95, 1.0)  # of a goal: where the whole interval of a measured ratio is to lie
 _MARGIN = 0.005  # of a goal, from the band's ends: what the same file timed again, a minute later, may differ by
@@ -156,12 +156,6 @@ def nearest_trial(trials: Sequence[Trial], goals: Mapping[str, float]) -> Trial:
 def is_inside(share: Ratio) -> bool:
     """Whether a share's interval lies in the band, and its value there even if the same file, timed again, differs."""
     return _is_below(share) and share.low >= BAND[0] and share.value >= BAND[0] + _MARGIN
-
-
-def is_well_inside(share: Ratio) -> bool:
-    """Whether even the interval's ends are clear of the band's: one that was looked at again and again until it suits
-    is wrong more often than it says."""
-    return share.low >= BAND[0] + _MARGIN and share.high <= BAND[1] - _MARGIN
 
 
 def _is_below(share: Ratio) -> bool:
