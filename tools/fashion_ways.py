@@ -17,8 +17,8 @@ from deployprune.pipeline.exporting import write_formats
 from deployprune.pipeline.recovering import recover
 from deployprune.pipeline.scoring import score_units
 from deployprune.pipeline.targets import target_key
+from deployprune.pipeline.variants import Variants
 from deployprune.pipeline.workbench import Workbench
-from deployprune.profiling.fit import fit_latency
 from deployprune.progress import SilentObserver
 from deployprune.pruning.candidates import kept_units
 from deployprune.records import Ratio, Target
@@ -29,6 +29,7 @@ from deployprune.training.evaluate import accuracy
 __all__ = ["print_ways"]
 
 _SECONDS = 30.0
+_GLANCE = 5.0  # seconds of a comparison by which widths of the same latency are looked for
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,26 @@ def print_ways(runs: Mapping[str, Path]) -> None:
 
 
 def _ways(run: RunDirectory, bench: Workbench) -> dict[str, Widths]:
-    """The run's own plan, and others that no target is predicted to take longer for."""
-    plan, tables = run.read(PLAN), run.tables()
-    models = {key: fit_latency(table, bench.analysis.record) for key, table in tables.items()}
-    own = {key: model.predict_ms(plan.widths) for key, model in models.items()}
+    """The run's own plan, and others of which no target was measured to take longer."""
+    own, step = run.read(PLAN).widths, max(table.channel_step for table in run.tables().values())
+    with TemporaryDirectory(prefix="bench-fashion-") as folder:
+        variants = Variants(bench, (bench.analysis.record.dense_widths(), own), Path(folder))
 
-    def latency(widths: Widths) -> float:
-        return max(model.predict_ms(widths) / own[key] for key, model in models.items())
+        def latency(widths: Widths) -> float:
+            """As a share of the own plan's, on the target where that is largest."""
+            return max(_share(variants, widths, target) for target in bench.targets)
 
-    step = max(table.channel_step for table in tables.values())
-    others = others_at_latency(bench.analysis.record, bench.groups, score_units(bench), latency, 1.0, channel_step=step)
-    return {"table": plan.widths, **others}
+        record, importance = bench.analysis.record, score_units(bench)
+        others = others_at_latency(record, bench.groups, importance, latency, 1.0, channel_step=step)
+    return {"table": own, **others}
+
+
+def _share(variants: Variants, widths: Widths, target: Target) -> float:
+    """The latency of these widths by that of the own plan's, timed in the same rounds."""
+    backend, name = backend_of(target), "-".join(map(str, widths.values()))
+    paths = {"dense": variants.path(0, backend), "own": variants.path(1, backend)}
+    ratios = ratios_to_dense(target, {**paths, "other": variants.file(name, widths, backend)}, _GLANCE)
+    return ratios["other"].value / ratios["own"].value
 
 
 def _recover(bench: Workbench, importance: Importance, widths: Widths) -> _Outcome:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from core_distance import describe_distance
 from latency_landing import compare_here, print_landing, print_wolf
 from latency_material import Case, Conditions
 from latency_models import MODELS
@@ -40,6 +41,8 @@ def main() -> None:
     with TemporaryDirectory(prefix="bench-latency-") as temporary:
         conditions = _conditions(options, Path(options.recordings or temporary))
         _print_host(options.backends)
+        if any(case.threads > 1 for case in conditions.cases):
+            print(f"{describe_distance()}\n")
         for name in options.tables.split(","):
             _TABLES["prediction" if name == "cost" else name](conditions)
 
