@@ -45,8 +45,8 @@ def measure_interleaved(
     A sample is the median of as many back-to-back inferences as ``min_round_ms`` holds of the session's own (at least
     one; at least three of a few ms, where one in three may lose its core to another process for a scheduler's slice),
     after some that are not counted: they bring back what the other sessions pushed out of the caches, as it is where a
-    model runs alone. Those take 15 ms, and are one at least and twelve at most: of networks of 4 to 6 MB that take 1 ms
-    the second inference still took 10 to 30 % longer than the tenth, of those of 14 to 22 MB beside them 2 to 5 %.
+    model runs alone. Those take 15 ms, and are one at least and twelve at most: on a machine whose memory others used
+    as well, networks of 4 to 6 MB still took 10 to 30 % longer in the second inference than in the tenth.
     After ``budget_s`` seconds no further round begins, but for the second.
     Raises UsageError for no sessions, no rounds or a session with nothing bound.
     """
