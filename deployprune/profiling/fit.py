@@ -14,7 +14,7 @@ from deployprune.profiling.layers import off_terms, weight_terms
 from deployprune.profiling.matching import Matching, match_nodes
 from deployprune.profiling.nodes import FittedNode, Samples, fit_node, law_error
 from deployprune.profiling.pooled import fit_layers, fit_leftover, layers_error
-from deployprune.profiling.regression import fit_nonnegative
+from deployprune.profiling.regression import Expectation, fit_nonnegative
 from deployprune.profiling.steady import steady_nodes
 from deployprune.profiling.terms import Sizes, Term
 from deployprune.records import Analysis, LatencyModel, LatencyTable, LayerCost, VariantRun
@@ -28,6 +28,8 @@ _LIGHT = 0.002  # of the nodes' time: what is not worth a search for its law
 _LAWS = 9  # that a node may follow
 _OVERHEAD = 0.9  # of the nodes' constants that the calibration may take for the profiler's own
 _FEWEST_RUNS = 6
+_NOISE = 0.01  # of a run's total
+_SPREAD = 0.2  # relative: how far a rate may be from what is expected of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +118,26 @@ def _calibrate(
 ) -> FittedLatency:
     """Scale the nodes to whole-model latency by a factor, a rate for each of the overheads, and a constant.
 
-    Each node pays for being timed: the constant may take most of theirs away again.
+    Each node pays for being timed: the constant may take most of theirs away again. Where the runs are so alike that
+    their totals do not tell which of these it is, the nodes are taken to make up the whole.
     """
     slack = _OVERHEAD * sum(node.constant_ms for node in nodes)
     parts = [nodes, *overheads]
     sums = [sizes.design([term for node in part for term in node.terms]).sum(axis=1) for part in parts]
     design = np.column_stack([*sums, np.ones(len(totals))])
-    *rates, constant = (float(value) for value in fit_nonnegative(design, totals + slack))
+    expected = _expectation(design[:, :-1], totals)
+    *rates, constant = (float(value) for value in fit_nonnegative(design, totals + slack, expected))
     scaled = [node.scaled(rate) for part, rate in zip(parts, rates, strict=True) for node in part if rate > 0.0]
     return _split(scaled, constant - slack)
+
+
+def _expectation(sums: NDArray[np.float64], totals: NDArray[np.float64]) -> Expectation:
+    """That the nodes, the first of the sums, take what the runs take, and the overheads nothing."""
+    shares = np.median(sums / totals[:, None], axis=0)
+    rows = np.column_stack([np.diag(shares), np.zeros(len(shares))])
+    values = np.zeros(len(shares))
+    values[0] = 1.0
+    return Expectation(design=rows * (_NOISE / _SPREAD), values=values * (_NOISE / _SPREAD))
 
 
 def _overheads(analysis: Analysis, step: int) -> list[list[FittedNode]]:

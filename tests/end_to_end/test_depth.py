@@ -44,7 +44,7 @@ def residual():
     return Net().eval()
 """
 COMPRESS = ["compress", "weights.pt", "--arch", "nets.py:residual", "--input", "1x3x16x16", "--speedup", "2x", *FAST]
-COMPRESS += ["--min-width", "0.85"]
+COMPRESS += ["--min-width", "0.9"]
 
 
 @pytest.fixture

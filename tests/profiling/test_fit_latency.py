@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from simulated import (
     PackedRuntime,
@@ -58,6 +59,24 @@ def test_predicts_reorders_where_blocked_layouts_end(net: Analysis, step: int) -
     runtime = ReorderingRuntime(step=16, noise=0.01)
     model = fit_latency(runtime.table(net, runs=40), net)
     assert prediction_error(model, runtime.unseen(net, step=step)) < 0.005
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_takes_the_nodes_word_where_the_totals_tell_nothing(seed: int) -> None:
+    """Six variants of nearly the same latency: how the totals go with the nodes is hidden by their noise."""
+    net = plain_net()
+    narrow = replace(net, groups=tuple(replace(group, minimum=round(0.97 * group.size)) for group in net.groups))
+
+    table, rng = Runtime(step=8, noise=0.0).table(narrow, runs=6, seed=seed), np.random.default_rng(seed)
+    noisy = replace(
+        table, runs=tuple(replace(run, total_ms=run.total_ms * rng.normal(1.0, 0.01)) for run in table.runs)
+    )
+
+    def movable_ms(table: LatencyTable) -> float:
+        model = fit_latency(table, net)
+        return model.predict_ms(net.dense_widths()) - model.constant_ms
+
+    assert movable_ms(noisy) == pytest.approx(movable_ms(table), rel=0.2)
 
 
 def test_runs_that_a_law_misses_altogether_say_little_of_it() -> None:
