@@ -15,7 +15,7 @@ import numpy as np
 from latency_material import Case, Conditions, Subject, print_rows
 from timing import ratios_to_dense
 
-from deployprune.backends.registry import backend_of
+from deployprune.backends.registry import backend_of, fresh_backend
 from deployprune.errors import UnsupportedModelError
 from deployprune.pipeline.planning import close_loop
 from deployprune.pipeline.targets import target_key
@@ -138,7 +138,10 @@ def _wolf(conditions: Conditions) -> Iterator[list[object]]:
 
 def _compare_same(dense: Path, target: Target, seed: int) -> tuple[Ratio, Ratio]:
     paths = {"dense": dense, "candidate": dense}
-    *_, found = verify_latency(backend_of(target), target, paths, 1.0, 1.0, seed=seed, budget_s=_GLANCE, apart_s=0)
+    sittings = verify_latency(
+        lambda: fresh_backend(target), target, paths, 1.0, 1.0, seed=seed, budget_s=_GLANCE, apart_s=0
+    )
+    *_, found = sittings
     return found.comparisons["candidate"].ratio, found.control
 
 

@@ -17,6 +17,7 @@ from deployprune.backends.registry import backend_of
 from deployprune.codec import decode, encode
 from deployprune.config import load_config
 from deployprune.files import write_atomic
+from deployprune.options import TableConfig
 from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.variants import Variants
 from deployprune.pipeline.workbench import Workbench
@@ -28,7 +29,6 @@ from deployprune.records import ChannelGroup, LatencyTable, Target, VariantRun
 __all__ = ["Case", "Conditions", "Recording", "Subject", "print_rows"]
 
 _STEPS = (1, 8, 16, 1)  # channels between the widths of successive unseen variants
-_TABLE_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,11 @@ class Conditions:
     @contextmanager
     def subject(self, case: Case) -> Iterator[Subject]:
         """The case's network, analysed, with a folder for its files."""
+        seconds = TableConfig().budget_seconds * (1 + self.unseen / self.variants)  # the table's part is as by default
         settings = {
             "target.backends": [case.backend],
             "target.threads": case.threads,
-            "table.budget_seconds": _TABLE_SECONDS,
+            "table.budget_seconds": seconds,
         }
         bench = Workbench(load_config(None, settings, {}), SilentObserver(), MODELS[case.model].build())
         seen = choose_variants(bench.groups, self.variants, bench.config.seed)

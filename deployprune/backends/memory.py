@@ -6,7 +6,6 @@ Also the program of that process: ``python -m deployprune.backends.memory PATH T
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -15,12 +14,12 @@ from pathlib import Path
 from deployprune.backends.feeds import random_feeds
 from deployprune.backends.registry import require_backend
 from deployprune.errors import ExportError
+from deployprune.processes import module_command, module_environment
 from deployprune.records import Target
 
 __all__ = ["peak_memory_bytes"]
 
 _PROGRAM = "deployprune.backends.memory"
-_ROOT = str(Path(__file__).parents[2])  # the new process imports this deployprune, not one from where it is started
 _STATUS = Path("/proc/self/status")
 _RUNS = 3
 _TIMEOUT_S = 300
@@ -35,8 +34,8 @@ def peak_memory_bytes(path: Path, target: Target) -> int:
     arguments = [str(path), json.dumps(asdict(target))]
     try:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-P", "-m", _PROGRAM, *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))},
+            [*module_command(_PROGRAM), *arguments],
+            env=module_environment(),
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,

@@ -6,6 +6,7 @@ They do so as entry points of ``deployprune.backends`` (a name and its :class:`~
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
@@ -17,7 +18,7 @@ from deployprune.records import Availability, Target
 if TYPE_CHECKING:
     from deployprune.backends.devices.base import Device
 
-__all__ = ["available_backends", "backend_of", "device_of", "get_backend", "require_backend"]
+__all__ = ["available_backends", "backend_of", "device_of", "fresh_backend", "get_backend", "require_backend"]
 
 _GROUP = "deployprune.backends"
 _DEVICES = "deployprune.devices"
@@ -83,6 +84,12 @@ def backend_of(target: Target) -> Backend:
     Raises BackendUnavailableError with the command that installs it there, and DeviceError for a device out of reach.
     """
     return device_of(target.device).backend(target.backend)
+
+
+def fresh_backend(target: Target) -> AbstractContextManager[Backend]:
+    """The backend of ``target`` for a sitting: in a process that has timed nothing before. Raises what
+    :func:`backend_of` raises."""
+    return device_of(target.device).fresh_backend(target.backend)
 
 
 def available_backends() -> tuple[Availability, ...]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from deployprune.errors import ExportError
+from deployprune.processes import module_command, module_environment
 
 __all__ = ["run_child", "run_module"]
 
-_ROOT = str(Path(__file__).parents[2])  # the new process imports this deployprune, not one from where it is started
 _TIMEOUT_S = 900.0
 
 
 def run_module(module: str, arguments: Sequence[str], *, folder: Path, what: str, timeout_s: float = _TIMEOUT_S) -> str:
     """Run a module of ours as a program; otherwise as :func:`run_child`."""
-    return run_child([sys.executable, "-P", "-m", module, *arguments], folder=folder, what=what, timeout_s=timeout_s)
+    return run_child([*module_command(module), *arguments], folder=folder, what=what, timeout_s=timeout_s)
 
 
 def run_child(command: Sequence[str], *, folder: Path, what: str, timeout_s: float = _TIMEOUT_S) -> str:
@@ -28,12 +26,11 @@ def run_child(command: Sequence[str], *, folder: Path, what: str, timeout_s: flo
     Raises ExportError when it fails, beginning with ``what`` ("pnnx cannot convert x.onnx") and ending with its last
     word.
     """
-    path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(  # noqa: S603
             command,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": path},
+            env=module_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

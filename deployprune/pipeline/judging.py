@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployprune.backends.registry import backend_of, device_of
+from deployprune.backends.registry import backend_of, device_of, fresh_backend
 from deployprune.config import Config
 from deployprune.export.formats import get_format
 from deployprune.pipeline.cards import accuracy_drop
@@ -41,7 +41,7 @@ def time_target(
     settings, device = config.verification, device_of(target.device)
     before = device.temperature()
     sittings = verify_latency(
-        backend_of(target),
+        lambda: fresh_backend(target),
         target,
         paths,
         reference_ms,

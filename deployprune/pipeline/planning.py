@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.backends.base import Backend
-from deployprune.backends.registry import backend_of
+from deployprune.backends.registry import backend_of, fresh_backend
 from deployprune.export.artifact import artifact_files
 from deployprune.export.formats import get_format
 from deployprune.files import TEMPORARY_PREFIX
 from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.landing import land
-from deployprune.pipeline.tables import time_nodes
+from deployprune.pipeline.tables import draw_feeds, time_nodes
 from deployprune.pipeline.targets import target_key
-from deployprune.pipeline.trials import BAND, Problem, Timed
+from deployprune.pipeline.trials import Problem, Timed, is_far
 from deployprune.pipeline.variants import export_widths
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.comparing import compare_files
@@ -32,7 +32,6 @@ __all__ = ["close_loop"]
 _HALF_WIDTH = 0.006
 _ROUNDS = (30, 1000)  # at least, at most
 _SECONDS = 30.0  # at most, of one plan on one target: what a large model needs for enough blocks
-_CLEARLY = 0.03  # outside the band: enough to know that another plan is needed
 
 
 def close_loop(
@@ -69,16 +68,18 @@ def close_loop(
         def compare(target: Target, part: Task) -> list[Timed]:
             key, backend = target_key(target), backend_of(target)
             files = [get_format(backend.format).path(stem) for stem in stems]
-            measured = _compare(backend, target, dense[key], files, goals[key], seed)
-            part.update(0.8, note="layers of the plan")
-            return [
-                Timed(
-                    ratio=ratio,
-                    nodes=time_nodes(file, backend, target, measurement.p50, seed),
-                    file_bytes=_size_bytes(get_format("onnx").path(stem)),
-                )
-                for stem, file, (measurement, ratio) in zip(stems, files, measured, strict=True)
-            ]
+            with fresh_backend(target) as fresh:
+                measured = _compare(fresh, target, dense[key], files, goals[key], seed)
+                part.update(0.8, note="layers of the plan")
+                feeds = draw_feeds(dense[key], fresh, target, seed)
+                return [
+                    Timed(
+                        ratio=ratio,
+                        nodes=time_nodes(file, fresh, target, feeds, measurement.p50),
+                        file_bytes=_size_bytes(get_format("onnx").path(stem)),
+                    )
+                    for stem, file, (measurement, ratio) in zip(stems, files, measured, strict=True)
+                ]
 
         with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as place, SilentObserver().step("") as unseen:
             stems = [Path(place).resolve() / f"candidate{index}" for index in range(len(plans))]
@@ -112,15 +113,6 @@ def _compare(
         max_rounds=_ROUNDS[1],
         budget_s=_SECONDS,
         seed=seed,
-        decided=lambda ratios: _is_far(ratios[first].over(goal)),
+        decided=lambda ratios: is_far(ratios[first].over(goal)),
     )
     return [found[role] for role in paths]
-
-
-def _is_far(share: Ratio) -> bool:
-    """Whether the interval is so clearly outside the band that another turn will tell the rest.
-
-    That it is inside ends no sitting: who looks again and again, and stops when it suits, finds it inside too often.
-    """
-    low, high = BAND
-    return share.high < low * (1 - _CLEARLY) or share.low > high * (1 + _CLEARLY)

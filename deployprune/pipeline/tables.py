@@ -10,9 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from deployprune.backends.base import Backend, Session
 from deployprune.backends.feeds import random_feeds
-from deployprune.backends.registry import backend_of, device_of
+from deployprune.backends.registry import device_of, fresh_backend
 from deployprune.pipeline.variants import Variants
 from deployprune.profiling.conformal import conformal_error
 from deployprune.profiling.fit import learn_channel_step
@@ -22,7 +24,7 @@ from deployprune.progress import Task
 from deployprune.records import LatencyTable, Measurement, NodeTime, Target, VariantRun
 from deployprune.stats import split_half_noise
 
-__all__ = ["bound_session", "measure_table", "time_nodes"]
+__all__ = ["bound_session", "draw_feeds", "measure_table", "time_nodes"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _PASSES = 3  # over all variants, in other company: a machine is for minutes unlike itself, which no pairing cancels
@@ -32,6 +34,7 @@ _SAMPLE_MS = 2.0
 _PROFILE_MS = 300.0  # of runs under the runtime's own timer, per variant
 _PROFILE_SHARE = 0.3  # of the time that a table may take
 
+Feeds = dict[str, np.ndarray]
 Block = dict[int, Measurement]
 """Some variants, by index, that were timed in the same rounds; dense, 0, is always one of them."""
 
@@ -39,8 +42,8 @@ Block = dict[int, Measurement]
 def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTable:
     """Measure one target's table, within the configured seconds where they allow for two rounds of every variant."""
     started = time.monotonic()
-    backend = backend_of(target)
-    blocks, nodes = _measure_blocks(variants, backend, target, task)
+    with fresh_backend(target) as backend:
+        blocks, nodes = _measure_blocks(variants, backend, target, task)
     totals = joint_totals([{index: timed.samples_ms for index, timed in block.items()} for block in blocks])
     runs = []
     for index, widths in enumerate(variants.widths):
@@ -72,25 +75,27 @@ def _measure_blocks(
     """The variants' times in several passes, as far as the seconds last, and their nodes' times, taken in the first."""
     config = variants.bench.config
     passes = [_shared_out(len(variants.widths), config.seed + number) for number in range(_PASSES)]
+    feeds = draw_feeds(variants.path(0, backend), backend, target, config.seed)
     left = config.table.budget_seconds
     blocks: list[Block] = []
     nodes: dict[int, tuple[NodeTime, ...]] = {}
     for number, parts in enumerate(passes):
-        before = left
+        pass_s = 0.0
         for position, indices in enumerate(parts):
             done = len(blocks) / (_PASSES * len(parts))
             task.update(0.95 * done, note=f"pass {number + 1} of {_PASSES}")
             for index in indices:
                 variants.path(index, backend)
-            began = time.monotonic()
             further = len(parts) * (_PASSES - number) - position
             share = (1.0 - _PROFILE_SHARE if number == 0 else 1.0) * left / further
+            began = time.monotonic()
             blocks.append(_time_block(variants, indices, backend, target, share, config.seed + len(blocks)))
+            pass_s += time.monotonic() - began
             for index in (index for index in indices if index not in nodes):
                 p50 = blocks[-1][index].p50
-                nodes[index] = time_nodes(variants.path(index, backend), backend, target, p50, config.seed)
+                nodes[index] = time_nodes(variants.path(index, backend), backend, target, feeds, p50)
             left -= time.monotonic() - began
-        if left < before - left:
+        if left < pass_s:
             break
     return blocks, nodes
 
@@ -124,11 +129,15 @@ def _time_block(
     return {index: measured[str(index)] for index in indices}
 
 
-def time_nodes(path: Path, backend: Backend, target: Target, total_ms: float, seed: int) -> tuple[NodeTime, ...]:
+def draw_feeds(path: Path, backend: Backend, target: Target, seed: int) -> Feeds:
+    """Random inputs of the model in ``path``, and so of all its variants."""
+    with backend.open(path, target) as session:
+        return random_feeds(session.inputs, seed)
+
+
+def time_nodes(path: Path, backend: Backend, target: Target, feeds: Feeds, total_ms: float) -> tuple[NodeTime, ...]:
     """The file's nodes by the runtime's own timer, over about 0.3 s of inferences of ``total_ms`` each."""
     runs = min(200, max(10, round(_PROFILE_MS / total_ms)))
-    with backend.open(path, target) as session:
-        feeds = random_feeds(session.inputs, seed)
     return backend.node_times(path, target, feeds, runs)
 
 

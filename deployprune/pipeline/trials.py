@@ -21,9 +21,10 @@ from deployprune.records import (
 )
 from deployprune.stats import carry_over, ratio_over_sittings
 
-__all__ = ["BAND", "Problem", "Timed", "Trial", "is_inside", "nearest_trial"]
+__all__ = ["BAND", "Problem", "Timed", "Trial", "is_far", "is_inside", "nearest_trial"]
 
 BAND = (0.95, 1.0)  # of a goal: where the whole interval of a measured ratio is to lie
+_CLEARLY = 0.03  # of a goal, outside the band: enough to know that another plan is needed
 _MARGIN = 0.005  # of a goal, from the band's ends: what the same file timed again, a minute later, may differ by
 
 
@@ -151,6 +152,15 @@ class Trial:
 def nearest_trial(trials: Sequence[Trial], goals: Mapping[str, float]) -> Trial:
     """The trial that misses the goals least."""
     return min(trials, key=lambda trial: trial.miss(goals))
+
+
+def is_far(share: Ratio) -> bool:
+    """Whether a share's interval is so clearly outside the band that a sitting may end: another turn tells the rest.
+
+    That it is inside ends none: who looks again and again, and stops when it suits, finds it inside too often.
+    """
+    low, high = BAND
+    return share.high < low * (1 - _CLEARLY) or share.low > high * (1 + _CLEARLY)
 
 
 def is_inside(share: Ratio) -> bool:

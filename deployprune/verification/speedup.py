@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Speedup:
 
 
 def verify_latency(
-    backend: Backend,
+    fresh: Callable[[], AbstractContextManager[Backend]],
     target: Target,
     paths: Mapping[str, Path],
     reference_ms: float,
@@ -52,6 +53,8 @@ def verify_latency(
     """Time the files of ``paths`` (role to file; ``dense`` is required) in interleaved rounds, in two sittings, and in
     a third where those do not tell whether ``target_ratio`` is met. Yields what all sittings so far say.
 
+    Each sitting has the backend that ``fresh`` gives: one in a process of its own, as the file will run.
+
     A sitting begins when the next item is asked for, but where the candidate is near its target not before ``apart_s``
     seconds after the last began (:class:`Pace`): a machine has spells in which a ratio is off by more than the rounds
     of one sitting show (:func:`deployprune.stats.ratio_over_sittings`). A caller does other work between them.
@@ -62,8 +65,9 @@ def verify_latency(
     be wrong more often than 5 % of the time, which is why "well clear" is asked of an interval half as wide again (99 %
     or more).
 
-    All blocks are of one process: ratios from twelve processes started for it spread no wider than those of one process
-    at the same times (measured with two networks on ONNX Runtime and OpenVINO: 0.6 to 0.9 % both ways, over minutes).
+    All blocks of a sitting are of one process: ratios from twelve processes started for it spread no wider than those
+    of one process at the same times (measured with two networks on ONNX Runtime and OpenVINO: 0.6 to 0.9 % both ways,
+    over minutes).
 
     Raises UsageError without a dense file, and what the backend's ``open`` raises.
     """
@@ -73,18 +77,19 @@ def verify_latency(
     pace, near = Pace(), False
     for number in range(SITTINGS):
         pace.begin(apart_s if near else 0.0)
-        timed = compare_files(
-            backend,
-            target,
-            {**paths, _CONTROL: paths[_DENSE]},
-            _DENSE,
-            half_width=_HALF_WIDTH,
-            min_rounds=-(-min_rounds // _FEWEST),
-            max_rounds=_MAX_ROUNDS,
-            budget_s=budget_s / SITTINGS,
-            seed=seed + number,
-            decided=lambda ratios: _is_clear(ratios, target_ratio),
-        )
+        with fresh() as backend:
+            timed = compare_files(
+                backend,
+                target,
+                {**paths, _CONTROL: paths[_DENSE]},
+                _DENSE,
+                half_width=_HALF_WIDTH,
+                min_rounds=-(-min_rounds // _FEWEST),
+                max_rounds=_MAX_ROUNDS,
+                budget_s=budget_s / SITTINGS,
+                seed=seed + number,
+                decided=lambda ratios: _is_clear(ratios, target_ratio),
+            )
         sittings.append(timed)
         found = _over(sittings, list(paths), reference_ms)
         yield found

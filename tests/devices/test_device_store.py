@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deployprune.backends.devices.store import Claim, ModelStore
+from deployprune.backends.devices.claim import Claim
+from deployprune.backends.devices.store import ModelStore
 from deployprune.errors import DeviceError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,9 @@ class StubDevice(LocalDevice):
 
     def backend(self, name: str) -> Backend:
         return Watched(self._name, require_backend(name))
+
+    def fresh_backend(self, name: str) -> AbstractContextManager[Backend]:
+        return nullcontext(self.backend(name))
 
 
 class Heard(SilentObserver):

@@ -10,7 +10,7 @@ from staircase import Bench
 
 from deployprune.errors import UnsupportedModelError
 from deployprune.pipeline.landing import land
-from deployprune.pipeline.trials import BAND, Timed, is_inside
+from deployprune.pipeline.trials import BAND, Timed, is_far, is_inside
 from deployprune.pruning.ceilings import SIZE, Ceiling
 from deployprune.pruning.counts import count_products
 from deployprune.records import DimForm, Plan, Ratio
@@ -191,3 +191,12 @@ def test_a_file_that_is_larger_than_was_estimated_is_made_smaller() -> None:
     assert len(plan.trail) == 2
     assert ceiling.count(plan.trail[0].widths) > 0.9 * ceiling.limit
     assert 0.8 * ceiling.limit <= ceiling.count(plan.widths) <= 0.9 * ceiling.limit
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "far"),
+    [(0.975, 0.001, False), (0.93, 0.005, False), (1.02, 0.005, False), (0.9, 0.02, True), (1.05, 0.015, True)],
+)
+def test_only_what_is_far_off_ends_a_sitting_early(value: float, half: float, far: bool) -> None:
+    """One that is inside the band goes on until it is precise: looks that end when it suits are inside too often."""
+    assert is_far(Ratio(value=value, low=value - half, high=value + half)) is far

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from small_models import write_conv_net, write_ir
 from deployprune.backends.base import Session
 from deployprune.backends.fake import FakeBackend
 from deployprune.backends.feeds import random_feeds
-from deployprune.backends.registry import get_backend
+from deployprune.backends.registry import fresh_backend, get_backend
 from deployprune.errors import UsageError
 from deployprune.records import Ratio, Target, Verdict
 from deployprune.verification.budget import judge
@@ -31,7 +32,9 @@ def test_the_fake_law_is_measured_back(tmp_path: Path) -> None:
             session.bind(random_feeds(session.inputs, seed=0))
         truth = candidate.time_once() / dense.time_once()
         reference = dense.time_once() / 2
-    *_, found = verify_latency(backend, target, paths, reference, 0.5, seed=0, budget_s=5.0, apart_s=0)
+    *_, found = verify_latency(
+        lambda: nullcontext(backend), target, paths, reference, 0.5, seed=0, budget_s=5.0, apart_s=0
+    )
     comparisons, control, drift = found.comparisons, found.control, found.drift
     assert list(comparisons) == ["dense", "candidate", "unstructured"]
     assert all(comparison.role == role for role, comparison in comparisons.items())
@@ -45,9 +48,9 @@ def test_the_fake_law_is_measured_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_real_runtimes_see_a_smaller_model_as_faster(tmp_path: Path, name: str) -> None:
-    paths = files(tmp_path, ir=name == "openvino")
+    paths, target = files(tmp_path, ir=name == "openvino"), Target(backend=name)
     *_, found = verify_latency(
-        get_backend(name), Target(backend=name), paths, 1.0, 0.9, seed=0, budget_s=3.0, apart_s=0, min_rounds=10
+        lambda: fresh_backend(target), target, paths, 1.0, 0.9, seed=0, budget_s=3.0, apart_s=0, min_rounds=10
     )
     assert found.comparisons["candidate"].ratio.high < 0.9
     assert found.control.low < found.control.value < found.control.high
@@ -59,7 +62,14 @@ def test_dense_is_required(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="dense"):
         next(
             verify_latency(
-                get_backend("fake"), Target(backend="fake"), paths, 1.0, 0.5, seed=0, budget_s=1.0, apart_s=0
+                lambda: nullcontext(get_backend("fake")),
+                Target(backend="fake"),
+                paths,
+                1.0,
+                0.5,
+                seed=0,
+                budget_s=1.0,
+                apart_s=0,
             )
         )
 
@@ -97,7 +107,9 @@ class Slowed:
 
 
 def sittings(backend: FakeBackend, folder: Path, goal: float) -> list[Ratio]:
-    found = verify_latency(backend, Target(backend="fake"), files(folder), 1.0, goal, seed=0, budget_s=5.0, apart_s=0)
+    found = verify_latency(
+        lambda: nullcontext(backend), Target(backend="fake"), files(folder), 1.0, goal, seed=0, budget_s=5.0, apart_s=0
+    )
     return [each.comparisons["candidate"].ratio for each in found]
 
 
@@ -121,7 +133,11 @@ def test_sittings_near_the_target_lie_apart_and_others_do_not_wait(tmp_path: Pat
 
     def seconds(goal: float, apart_s: float) -> float:
         began = time.monotonic()
-        found = list(verify_latency(backend, target, paths, 1.0, goal, seed=0, budget_s=5.0, apart_s=apart_s))
+        found = list(
+            verify_latency(
+                lambda: nullcontext(backend), target, paths, 1.0, goal, seed=0, budget_s=5.0, apart_s=apart_s
+            )
+        )
         assert len(found) == 2
         return time.monotonic() - began
 

@@ -7,6 +7,7 @@ sample, and what needs outputs (parity, accuracy) or single nodes is asked of th
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ class AdbDevice:
                 f"the backend {name} cannot be timed over adb", hint=f"these can: {', '.join(TOOLS)}"
             )
         return AdbBackend(self, TOOLS[name], self._binary(TOOLS[name]), require_backend(name))
+
+    def fresh_backend(self, name: str) -> AbstractContextManager[AdbBackend]:
+        """The same: the program is a process of its own each time."""
+        return nullcontext(self.backend(name))
 
     def host(self) -> Host:
         """What the phone says of itself."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deployprune.backends.base import Session
-from deployprune.backends.devices.cooling import let_cool
-from deployprune.backends.devices.local import LocalDevice
-from deployprune.backends.devices.store import Claim, ModelStore
+from deployprune.backends.devices.here import survey_here
+from deployprune.backends.devices.store import Models
 from deployprune.backends.devices.wire import pack_arrays, unpack_arrays
+from deployprune.backends.memory import peak_memory_bytes
 from deployprune.backends.registry import get_backend, require_backend
 from deployprune.errors import DeviceError, UsageError
 from deployprune.host import read_temperature
@@ -22,18 +22,31 @@ from deployprune.records import Availability, Target
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Agent", "Answer"]
+__all__ = ["Agent", "Answer", "Hold"]
 
 Answer = tuple[Any, list[bytes]]
 """What a call gives: plain data, and blocks of bytes."""
 
 
-class Agent:
-    """The calls of one connection. It has the device while a session is open."""
+class Hold(Protocol):
+    """The right to measure here."""
 
-    def __init__(self, cache: Path, client: str, wait_s: float) -> None:
-        self._store = ModelStore(cache / "models")
-        self._claim = Claim(cache / "lock", client, wait_s)
+    def take(self) -> None:
+        """Have it, now or after a while; harmless when called twice. Raises DeviceError where it is not to be had."""
+        ...
+
+    def release(self) -> None:
+        """Let others have it; harmless without."""
+        ...
+
+
+class Agent:
+    """The calls of one connection: it finds models in ``store``, and has the device by ``hold`` while a session is
+    open."""
+
+    def __init__(self, store: Models, hold: Hold) -> None:
+        self._store = store
+        self._hold = hold
         self._sessions: dict[int, Session] = {}
         self._opened = 0
         self._calls: dict[str, Callable[..., Answer]] = {
@@ -62,10 +75,10 @@ class Agent:
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
-        self._claim.release()
+        self._release()
 
     def _survey(self, blocks: list[bytes]) -> Answer:
-        found = LocalDevice().survey()
+        found = survey_here()
         return asdict(replace(found, backends=tuple(map(_for_running, found.backends)))), []
 
     def _temperature(self, blocks: list[bytes]) -> Answer:
@@ -131,7 +144,7 @@ class Agent:
     def _peak_memory(self, blocks: list[bytes], *, digest: str, name: str, target: Mapping[str, Any]) -> Answer:
         path = self._model(digest, name)
         with self._claimed():
-            return LocalDevice().peak_memory_bytes(path, Target(**target)), []
+            return peak_memory_bytes(path, Target(**target)), []
 
     def _model(self, digest: str, name: str) -> Path:
         folder = self._store.find(digest)
@@ -147,17 +160,15 @@ class Agent:
     @contextmanager
     def _claimed(self) -> Iterator[None]:
         """Have the device for oneself, and cool, until nothing is open on it any more."""
-        self._claim.take()
         try:
-            if not self._sessions:
-                let_cool()
+            self._hold.take()
             yield
         finally:
             self._release()
 
     def _release(self) -> None:
         if not self._sessions:
-            self._claim.release()
+            self._hold.release()
 
 
 def _for_running(found: Availability) -> Availability:

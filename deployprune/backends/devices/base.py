@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,13 @@ class Device(Protocol):
         """The backend ``name`` on this device, ready for use.
 
         Raises BackendUnavailableError with the command that installs it there.
+        """
+        ...
+
+    def fresh_backend(self, name: str) -> AbstractContextManager[Backend]:
+        """The same, for a sitting: its sessions are in a process that has timed nothing before.
+
+        A process that has worked for long has memory in other places than a new one, in which a model ships.
         """
         ...
 

@@ -10,16 +10,23 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import IO
 
 MARK = "deployprune-agent"
+
+
+def take_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """The process's input and output, for frames alone: what a runtime prints goes where errors do."""
+    reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    return reader, writer
 
 
 def start() -> None:
     """Answer ``need``, ``ready`` or ``old``; then serve until the input ends."""
     digest, length, client, wait_s = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
-    reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)  # what a runtime prints must not get between the frames
+    reader, writer = take_streams()
 
     def say(word: str) -> None:
         writer.write(f"\n{MARK} {word}\n".encode())
@@ -40,10 +47,13 @@ def start() -> None:
         fresh.write_bytes(data)
         fresh.replace(package)
     sys.path[:] = [str(package), *filter(None, sys.path)]  # never the folder it happens to be started in
+    from deployprune.backends.devices.agent import Agent
+    from deployprune.backends.devices.claim import Claim
     from deployprune.backends.devices.serving import serve
+    from deployprune.backends.devices.store import ModelStore
 
     say("ready")
-    serve(reader, writer, cache, client, wait_s)
+    serve(reader, writer, Agent(ModelStore(cache / "models"), Claim(cache / "lock", client, wait_s)))
 
 
 if __name__ == "__main__":

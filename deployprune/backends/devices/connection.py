@@ -9,10 +9,12 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from deployprune.backends.devices.address import parse_device
 from deployprune.backends.devices.link import Link, LinkLost, open_link
+from deployprune.backends.devices.sent_model import SentModel
 from deployprune.backends.devices.wire import FrameError
 from deployprune.errors import DeviceError, UsageError
 
@@ -44,6 +46,10 @@ class Connection:
     def call(self, call: str, arguments: Mapping[str, Any]) -> Any:
         """The result of a call that needs no session. Raises DeviceError and the agent's errors."""
         return self.attempt(lambda link: link.call(call, arguments))[0]
+
+    def model(self, path: Path) -> SentModel:
+        """The files of the model, which are sent once."""
+        return SentModel.of(path)
 
     def attempt(self, work: Callable[[Link], T]) -> T:
         """``work`` with a connection, once more with a new one when it is lost; one at a time.

@@ -17,7 +17,7 @@ from deployprune.backends.devices.package import agent_package
 from deployprune.backends.devices.wire import FrameError, read_frame, write_frame
 from deployprune.errors import DeployPruneError, DeviceError
 
-__all__ = ["Link", "LinkLost", "open_link", "ssh_command"]
+__all__ = ["Link", "LinkLost", "open_link", "ssh_command", "start_link"]
 
 _OPTIONS = (
     "BatchMode=yes",  # never a question: neither for a password nor for an unknown host
@@ -38,11 +38,14 @@ class LinkLost(Exception):  # noqa: N818 - what has happened, not what somebody 
 class Link:
     """A running agent. Calls are answered one at a time; after any error but the agent's own it must be closed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], reader: IO[bytes], writer: IO[bytes], said: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+        """Take a process whose both streams are pipes, and the file that it says its errors to."""
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("a link needs both streams of its process")
         self._process = process
-        self._reader = reader
-        self._writer = writer
         self._said = said
+        self.reader: IO[bytes] = process.stdout
+        self.writer: IO[bytes] = process.stdin
 
     def call(self, call: str, arguments: Mapping[str, Any], blocks: Sequence[bytes] = ()) -> tuple[Any, list[bytes]]:
         """The agent's result and its blocks.
@@ -50,8 +53,8 @@ class Link:
         Raises LinkLost when the connection ends, and whatever error of deployprune's the agent answers with.
         """
         try:
-            write_frame(self._writer, {"call": call, "arguments": dict(arguments)}, blocks)
-            message, back = read_frame(self._reader)
+            write_frame(self.writer, {"call": call, "arguments": dict(arguments)}, blocks)
+            message, back = read_frame(self.reader)
         except (OSError, FrameError) as error:
             raise LinkLost(self.last_words() or str(error)) from error
         if "error" in message:
@@ -60,12 +63,17 @@ class Link:
 
     def last_words(self) -> str:
         """The last line that ssh or the agent said on stderr."""
-        return (_lines(self._said) or [""])[-1]
+        return (self.words() or [""])[-1]
+
+    def words(self) -> list[str]:
+        """All lines of that."""
+        self._said.seek(0)
+        return [line for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
 
     def end(self) -> int:
         """End the agent by ending its input, and ssh if that does not do; the exit code of ssh."""
         try:
-            self._writer.close()
+            self.writer.close()
         except OSError:  # what was left unsent cannot be sent
             self._process.kill()
         try:
@@ -77,7 +85,7 @@ class Link:
     def close(self) -> None:
         """End the agent, and forget what it said."""
         self.end()
-        self._reader.close()
+        self.reader.close()
         self._said.close()
 
 
@@ -95,6 +103,24 @@ def ssh_command(address: DeviceAddress, words: Sequence[str]) -> list[str]:
     return [*command, "--", address.name, shlex.join(words)]
 
 
+def start_link(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Link:
+    """Start the program that an agent answers through. Raises OSError where it cannot be started."""
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - the link closes it
+    try:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environment,
+            start_new_session=True,  # an interruption is ours to handle: the program ends when its input does
+        )
+    except BaseException:
+        said.close()
+        raise
+    return Link(process, said)
+
+
 def open_link(address: DeviceAddress, client: str, wait_s: float) -> Link:
     """Start the agent on the device, sending it first where it is missing or another version.
 
@@ -105,26 +131,15 @@ def open_link(address: DeviceAddress, client: str, wait_s: float) -> Link:
     program = Path(__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
     digest = hashlib.sha256(package).hexdigest()
     python = address.options.get("python", "python3")
-    said = tempfile.TemporaryFile()  # noqa: SIM115 - the link closes it
     try:
-        process = subprocess.Popen(  # noqa: S603
-            ssh_command(address, [python, "-c", program, digest, str(len(package)), client, str(wait_s)]),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            start_new_session=True,  # an interruption is ours to handle: ssh ends when its input does
-        )
+        link = start_link(ssh_command(address, [python, "-c", program, digest, str(len(package)), client, str(wait_s)]))
     except FileNotFoundError as error:
-        said.close()
         raise DeviceError("there is no ssh here", hint="apt-get install openssh-client") from error
-    if process.stdin is None or process.stdout is None:
-        raise DeviceError("ssh could not be started")
-    link = Link(process, process.stdout, process.stdin, said)
     try:
-        _greet(address, process.stdout, process.stdin, package)
+        _greet(address, link, package)
     except (OSError, FrameError, LinkLost) as error:
         code = link.end()
-        reason = _refusal(address, _lines(said), code)
+        reason = _refusal(address, link.words(), code)
         link.close()
         raise reason from error
     except BaseException:
@@ -133,10 +148,10 @@ def open_link(address: DeviceAddress, client: str, wait_s: float) -> Link:
     return link
 
 
-def _greet(address: DeviceAddress, reader: IO[bytes], writer: IO[bytes], package: bytes) -> None:
+def _greet(address: DeviceAddress, link: Link, package: bytes) -> None:
     """Send the agent if it is asked for, and wait until it is ready."""
     for _ in range(_NOISE):
-        line = reader.readline(4096)
+        line = link.reader.readline(4096)
         if not line:
             break
         mark, _, word = line.decode(errors="replace").strip().partition(" ")
@@ -149,14 +164,9 @@ def _greet(address: DeviceAddress, reader: IO[bytes], writer: IO[bytes], package
                 f"{address.url} has Python {word.partition(' ')[2]}, and the agent needs 3.11",
                 hint="install a newer one there and name it: ssh://host?python=/path/to/python3",
             )
-        writer.write(package)
-        writer.flush()
+        link.writer.write(package)
+        link.writer.flush()
     raise LinkLost("the agent did not start")
-
-
-def _lines(said: IO[bytes]) -> list[str]:
-    said.seek(0)
-    return [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
 
 
 def _error(message: Mapping[str, Any]) -> DeployPruneError:

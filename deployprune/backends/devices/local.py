@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deployprune.backends.base import Backend
 from deployprune.backends.devices.address import LOCAL
+from deployprune.backends.devices.here import survey_here
+from deployprune.backends.devices.own_process import own_process
 from deployprune.backends.memory import peak_memory_bytes
-from deployprune.backends.registry import available_backends, require_backend
+from deployprune.backends.registry import require_backend
 from deployprune.errors import UsageError
 from deployprune.host import describe_host, read_temperature
 from deployprune.records import DeviceSurvey, Host, Target
@@ -26,6 +29,10 @@ class LocalDevice:
         """The backend ``name``. Raises BackendUnavailableError."""
         return require_backend(name)
 
+    def fresh_backend(self, name: str) -> AbstractContextManager[Backend]:
+        """The backend ``name`` in a process of its own. Raises BackendUnavailableError."""
+        return own_process(require_backend(name))
+
     def host(self) -> Host:
         """This machine."""
         return describe_host()
@@ -40,9 +47,4 @@ class LocalDevice:
 
     def survey(self) -> DeviceSurvey:
         """This machine and its backends."""
-        return DeviceSurvey(
-            device=LOCAL,
-            host=describe_host(),
-            backends=available_backends(),
-            temperature_c=read_temperature(),
-        )
+        return survey_here()

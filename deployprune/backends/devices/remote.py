@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,6 @@ import msgspec
 
 from deployprune.backends.devices.connection import Connection
 from deployprune.backends.devices.remote_session import RemoteBackend
-from deployprune.backends.devices.sent_model import SentModel
 from deployprune.errors import BackendUnavailableError, DeviceError
 from deployprune.records import Availability, DeviceSurvey, Host, Target
 
@@ -39,13 +40,19 @@ class RemoteDevice:
             availability=availability,
         )
 
+    @contextmanager
+    def fresh_backend(self, name: str) -> Iterator[RemoteBackend]:
+        """The backend ``name`` of an agent that starts now. Raises BackendUnavailableError and DeviceError."""
+        self.close()
+        yield self.backend(name)
+
     def host(self) -> Host:
         """The device's processor, system and versions. Raises DeviceError."""
         return msgspec.convert(self._connection.call("survey", {})["host"], Host)
 
     def peak_memory_bytes(self, path: Path, target: Target) -> int:
         """As measured on the device, in a process of its own. Raises ExportError and DeviceError."""
-        model = SentModel.of(path)
+        model = self._connection.model(path)
         return int(self._connection.attempt(lambda link: link.call("peak_memory", model.arguments(link, target)))[0])
 
     def temperature(self) -> float | None:

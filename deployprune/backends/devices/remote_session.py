@@ -1,17 +1,15 @@
-"""Backends and sessions on a device look like local ones, and survive a lost connection."""
+"""Backends and sessions of an agent look like local ones, and survive a lost connection to its device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from deployprune.backends.base import Closing, check_target, require_file
-from deployprune.backends.devices.connection import Connection
 from deployprune.backends.devices.link import Link
-from deployprune.backends.devices.sent_model import SentModel
 from deployprune.backends.devices.wire import pack_arrays, unpack_arrays
 from deployprune.backends.feeds import check_feeds
 from deployprune.errors import UsageError
@@ -20,67 +18,92 @@ from deployprune.records import Availability, InputSpec, NodeTime, Target
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["RemoteBackend", "RemoteSession"]
+__all__ = ["RemoteBackend", "RemoteSession", "Way"]
 
+T = TypeVar("T")
 _WARM_UP = 3
 
 
+class NamedModel(Protocol):
+    """A model's files, as an agent is told of them."""
+
+    def arguments(self, link: Link, target: Target) -> dict[str, Any]:
+        """How a call names the model, once the agent has it."""
+        ...
+
+
+class Way(Protocol):
+    """The way to an agent."""
+
+    def model(self, path: Path) -> NamedModel:
+        """The model in the file ``path``, as the agent is told of it."""
+        ...
+
+    def attempt(self, work: Callable[[Link], T]) -> T:
+        """``work`` with a link to the agent; raises an error of deployprune's where there is none any more."""
+        ...
+
+    def close_session(self, link: Link, number: int) -> None:
+        """Close a session where the link still stands."""
+        ...
+
+
 class RemoteBackend:
-    """A backend on a device: it opens local files there, each sent once."""
+    """A backend of an agent, on a device or in another process: it opens local files there."""
 
     def __init__(
         self,
-        connection: Connection,
+        way: Way,
         *,
         name: str,
         format: str,  # noqa: A002 - the protocol's own word
         precisions: tuple[str, ...],
         availability: Availability,
     ) -> None:
-        self._connection = connection
+        self._way = way
         self.name = name
         self.format = format
         self.precisions = precisions
         self._availability = availability
 
     def availability(self) -> Availability:
-        """What the device has."""
+        """What there is."""
         return self._availability
 
     def load(self) -> None:
-        """Nothing: the device imports the runtime when it opens a file."""
+        """Nothing: the agent imports the runtime when it opens a file."""
 
     def open(self, path: Path, target: Target) -> RemoteSession:
-        """Open ``path`` on the device; errors as in :class:`deployprune.backends.base.Backend`, and DeviceError."""
+        """Open ``path`` there; errors as in :class:`deployprune.backends.base.Backend`, and DeviceError."""
         require_file(path)
         check_target(self, target)
-        return RemoteSession(self._connection, SentModel.of(path), target)
+        return RemoteSession(self._way, self._way.model(path), target)
 
     def node_times(self, path: Path, target: Target, feeds: dict[str, np.ndarray], runs: int) -> tuple[NodeTime, ...]:
-        """Per-node times by the device's runtime."""
+        """Per-node times by the agent's runtime."""
         require_file(path)
         check_target(self, target)
-        model = SentModel.of(path)
+        model = self._way.model(path)
         described, blocks = _pack(feeds)
 
         def work(link: Link) -> Any:
             return link.call("node_times", {**model.arguments(link, target), "feeds": described, "runs": runs}, blocks)
 
-        return tuple(msgspec.convert(node, NodeTime) for node in self._connection.attempt(work)[0])
+        return tuple(msgspec.convert(node, NodeTime) for node in self._way.attempt(work)[0])
 
 
 class RemoteSession(Closing):
-    """A file that is open on a device. After a lost connection it is opened, bound and warmed up again."""
+    """A file that an agent has open. After a lost connection it is opened, bound and warmed up again."""
 
-    def __init__(self, connection: Connection, model: SentModel, target: Target) -> None:
-        self._connection = connection
+    def __init__(self, way: Way, model: NamedModel, target: Target) -> None:
+        self._way = way
         self._model = model
         self._target = target
         self._bound: dict[str, np.ndarray] | None = None
         self._link: Link | None = None
         self._number = 0
         self._inputs: tuple[InputSpec, ...] = ()
-        connection.attempt(self._ensure)
+        way.attempt(self._ensure)
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
@@ -91,7 +114,7 @@ class RemoteSession(Closing):
         """The outputs in the model's order. Raises UsageError for wrong inputs, and DeviceError."""
         check_feeds(self._inputs, feeds)
         described, blocks = _pack(feeds)
-        return self._connection.attempt(
+        return self._way.attempt(
             lambda link: unpack_arrays(*link.call("run", {"session": self._ensure(link), "feeds": described}, blocks))
         )
 
@@ -99,10 +122,10 @@ class RemoteSession(Closing):
         """Fix the inputs of :meth:`time_once`. Raises UsageError for wrong inputs, and DeviceError."""
         check_feeds(self._inputs, feeds)
         self._bound = {name: array.copy() for name, array in feeds.items()}
-        self._connection.attempt(lambda link: self._bind(link, self._ensure(link)))
+        self._way.attempt(lambda link: self._bind(link, self._ensure(link)))
 
     def time_once(self) -> float:
-        """Milliseconds of one inference by the device's clock. Raises UsageError when nothing is bound."""
+        """Milliseconds of one inference by the agent's clock. Raises UsageError when nothing is bound."""
         return self.time_many(1)[0]
 
     def time_many(self, count: int) -> list[float]:
@@ -113,13 +136,13 @@ class RemoteSession(Closing):
         def work(link: Link) -> list[float]:
             return [float(ms) for ms in link.call("time", {"session": self._ensure(link), "count": count})[0]]
 
-        return self._connection.attempt(work)
+        return self._way.attempt(work)
 
     def close(self) -> None:
-        """Close the file on the device, if it is there."""
+        """Close the file there, if it is open."""
         link, self._link = self._link, None
         if link is not None:
-            self._connection.close_session(link, self._number)
+            self._way.close_session(link, self._number)
 
     def _ensure(self, link: Link) -> int:
         """The session's number on ``link``, opened there if it was not."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any
 
 from deployprune.backends.devices.agent import Agent, Answer
@@ -18,11 +17,10 @@ from deployprune.errors import BackendUnavailableError, DeployPruneError, Device
 __all__ = ["serve"]
 
 
-def serve(reader: IO[bytes], writer: IO[bytes], cache: Path, client: str, wait_s: float) -> None:
-    """Answer calls until ``reader`` ends or nobody listens any more."""
+def serve(reader: IO[bytes], writer: IO[bytes], agent: Agent) -> None:
+    """Answer calls until ``reader`` ends or nobody listens any more; then the agent is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the other side's to handle: it closes the input
     forbid_telemetry()
-    agent = Agent(cache, client, wait_s)
     try:
         while True:
             message, blocks = read_frame(reader)

@@ -1,4 +1,4 @@
-"""The same contract for backends on a device: what reaches them through a real ssh server must not differ."""
+"""The same contract for backends of an agent: what goes through a real ssh server or to another process is no other."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ from test_contract import (  # noqa: F401 - fixtures and tests of this module to
 )
 
 from deployprune.backends.base import Backend
+from deployprune.backends.devices.local import LocalDevice
 from deployprune.backends.devices.remote import RemoteDevice
-
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("litert", "executorch")]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +45,18 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteDevice]:
     server.stop()
 
 
-@pytest.fixture(params=["onnxruntime", "openvino", "ncnn", "mnn", *SLOW])
-def backend(request: pytest.FixtureRequest, device: RemoteDevice) -> Backend:
-    return device.backend(request.param)
+PLACES = [
+    *(("ssh", name) for name in ("onnxruntime", "openvino", "ncnn", "mnn")),
+    *(pytest.param(("ssh", name), marks=pytest.mark.slow) for name in ("litert", "executorch")),
+    *(("process", name) for name in ("onnxruntime", "openvino", "fake")),
+]
+
+
+@pytest.fixture(params=PLACES, ids="-".join)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    place, name = request.param
+    if place == "ssh":
+        yield request.getfixturevalue("device").backend(name)
+        return
+    with LocalDevice().fresh_backend(name) as fresh:
+        yield fresh
