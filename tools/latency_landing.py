@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +24,7 @@ from deployprune.stats import ratio_over_sittings
 from deployprune.verification.budget import Difference, tell_apart
 from deployprune.verification.speedup import verify_latency
 
-__all__ = ["compare_here", "print_landing", "print_wolf"]
+__all__ = ["print_landing", "print_wolf"]
 
 _GOALS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 _LAP = 3  # goals further for a case that comes round again
@@ -93,22 +90,8 @@ def _compare_afresh(dense: Path, candidate: Path, target: Target) -> list[Ratio]
     sittings = []
     for _ in range(_SITTINGS):
         pace.begin(_APART_S)
-        sittings.append(_compare_in_process(dense, candidate, target))
+        sittings.append(ratios_to_dense(target, {"dense": dense, "candidate": candidate}, _SECONDS)["candidate"])
     return sittings
-
-
-def _compare_in_process(dense: Path, candidate: Path, target: Target) -> Ratio:
-    main = Path(__file__).with_name("latency_table.py")
-    command = [sys.executable, str(main), "--compare", str(dense), str(candidate), target.backend, str(target.threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    value, low, high = json.loads(done.stdout.splitlines()[-1])
-    return Ratio(value=value, low=low, high=high)
-
-
-def compare_here(dense: Path, candidate: Path, target: Target) -> None:
-    """Print the ratio of two files' latency as JSON: what the fresh process does."""
-    ratio = ratios_to_dense(target, {"dense": dense, "candidate": candidate}, _SECONDS)["candidate"]
-    print(json.dumps([ratio.value, ratio.low, ratio.high]))
 
 
 def print_wolf(conditions: Conditions) -> None:

@@ -11,14 +11,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 from core_distance import describe_distance
-from latency_landing import compare_here, print_landing, print_wolf
+from latency_landing import print_landing, print_wolf
 from latency_material import Case, Conditions
 from latency_models import MODELS
 from latency_planning import print_optimality, print_worth
 from latency_prediction import print_prediction
 
 from deployprune.host import describe_host
-from deployprune.records import Target
 
 _TABLES = {
     "prediction": print_prediction,
@@ -31,10 +30,6 @@ _TABLES = {
 
 def main() -> None:
     options = _parse()
-    if options.compare:
-        dense, candidate, backend, threads = options.compare
-        compare_here(Path(dense), Path(candidate), Target(backend=backend, threads=int(threads)))
-        return
     warnings.simplefilter("ignore")
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
@@ -77,7 +72,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=20, help="to a target, over all models and goals")
     parser.add_argument("--comparisons", type=int, default=200, help="of a file with itself, over all models")
     parser.add_argument("--recordings", help="folder in which what was measured is kept, and found again")
-    parser.add_argument("--compare", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
