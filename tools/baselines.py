@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deployprune.pruning.candidates import candidate_widths, kept_units, lost_share
+from deployprune.pruning.candidates import candidate_widths, whole_loss
 from deployprune.pruning.planner import plan_widths
 from deployprune.records import Analysis, ChannelGroup, LayerCost
 
@@ -142,9 +143,8 @@ def least_macs(analysis: Analysis, groups: Sequence[ChannelGroup], *, channel_st
 
 
 def importance_kept(importance: Importance, widths: Widths) -> float:
-    """The share of all importance that the best units of these widths hold."""
-    kept = {name: kept_units(importance[name], width) for name, width in widths.items()}
-    return 1.0 - lost_share(importance, kept)
+    """The share of all importance that the best units of these widths keep, in the sense by which plans are chosen."""
+    return math.exp(-whole_loss(importance, widths))
 
 
 def _groups_of(layer: LayerCost) -> tuple[str, ...]:

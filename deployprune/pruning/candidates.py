@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deployprune.errors import UsageError
 from deployprune.records import ChannelGroup
 
-__all__ = ["Choice", "Region", "candidate_widths", "choices", "kept_units", "loss_at", "lost_share", "nearby_widths"]
+__all__ = ["Choice", "Region", "candidate_widths", "choices", "kept_units", "loss_at", "nearby_widths", "whole_loss"]
 
 _LEAST_SHARE = 1e-6  # of a group's importance: the logarithm's floor
 _LEFT_OUT = 0.05  # of a group's importance: what passes a residual branch that is left out
@@ -114,20 +114,22 @@ def kept_units(importance: NDArray[np.float64], width: int) -> tuple[int, ...]:
     return tuple(sorted(int(unit) for unit in order[:width]))
 
 
-def lost_share(importance: Mapping[str, NDArray[np.float64]], kept: Mapping[str, Sequence[int]]) -> float:
-    """The share of all importance that the units not kept hold."""
-    total = sum(float(np.sum(values)) for values in importance.values())
-    stays = sum(float(np.asarray(importance[name])[list(units)].sum()) for name, units in kept.items())
-    return 1.0 - stays / total if total > 0.0 else 0.0
+def whole_loss(importance: Mapping[str, NDArray[np.float64]], widths: Mapping[str, int]) -> float:
+    """The loss of all these widths, each as :class:`Choice` says: what plans are chosen by.
+
+    ``exp(-loss)`` is the share of all importance that they keep, the groups' weighted geometric mean.
+    """
+    total = sum(float(np.sum(values)) for values in importance.values()) or 1.0
+    return sum(float(loss_at(importance[name], (width,))[0]) for name, width in widths.items()) / total
 
 
 def loss_at(importance: NDArray[np.float64], widths: Sequence[int]) -> NDArray[np.float64]:
     """``-I * log(s)`` at each of the widths, with ``I`` the group's importance (see :class:`Choice`, for 0 too)."""
-    values = np.sort(np.asarray(importance, dtype=np.float64))[::-1]
-    whole = float(values.sum())
+    sums = np.cumsum(np.sort(np.asarray(importance, dtype=np.float64))[::-1])
+    whole = float(sums[-1])
     if whole <= 0.0:
         return np.zeros(len(widths))
-    shares = np.concatenate([[_LEFT_OUT * whole], np.cumsum(values)])[np.array(widths)] / whole
+    shares = np.concatenate([[_LEFT_OUT * whole], sums])[np.array(widths)] / whole
     return np.asarray(-whole * np.log(np.clip(shares, _LEAST_SHARE, 1.0)), dtype=np.float64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployprune.errors import UnsupportedModelError
-from deployprune.pruning.candidates import Region, candidate_widths, choices, kept_units, loss_at, lost_share
+from deployprune.pruning.candidates import Region, candidate_widths, choices, kept_units, whole_loss
 from deployprune.pruning.ceilings import Ceiling, require_reachable
 from deployprune.pruning.polish import Limit
 from deployprune.pruning.search import gap_between, search
@@ -72,7 +73,7 @@ def plan_widths(
     return Plan(
         widths=found.widths,
         kept=kept,
-        loss=lost_share(importance, kept),
+        loss=1.0 - math.exp(-found.loss),
         gap=found.gap,
         predicted_ratio={key: models[key].predict_ms(found.widths) * factors[key] / reference[key] for key in limits},
         target_ratio={key: high / reference[key] for key, (_, high) in limits.items()},
@@ -102,9 +103,7 @@ def plan_gap(
     best = search(menu, bands, time.monotonic() + time_limit_s)
     if best is None:
         return 0.0
-    whole = sum(float(np.sum(values)) for values in importance.values()) or 1.0
-    loss = sum(float(loss_at(importance[name], (width,))[0]) for name, width in widths.items()) / whole
-    return gap_between(loss, best.bound)
+    return gap_between(whole_loss(importance, widths), best.bound)
 
 
 def floor_ms(

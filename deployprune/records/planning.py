@@ -28,10 +28,11 @@ class LoopStep:
 class Plan:
     """How many and which units of every group stay, and how good the solver knows that choice to be.
 
-    ``kept[group]`` lists the indices of the units that stay. ``loss`` is the share of all importance that goes,
-    ``gap`` the relative distance of the plan's kept importance to the solver's bound. ``interval`` is the relative
-    error within which each target's table predicts nine of ten plans, where it is known; it is that of the trail's
-    first step, for later ones are predicted by models that go through the plans before them.
+    ``kept[group]`` lists the indices of the units that stay. ``loss`` is the share of all importance that goes: what
+    stays is the weighted geometric mean of the groups' shares, for layers stand in series. ``gap`` is the relative
+    distance of that to the solver's bound. ``interval`` is the relative error within which each target's table predicts
+    nine of ten plans, where it is known; it is that of the trail's first step, for later ones are predicted by models
+    that go through the plans before them.
     """
 
     widths: dict[str, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,7 @@ def test_equals_brute_force_on_a_chain(share: float, seed: int) -> None:
     plan = plan_widths(SMALL, importance, {"x": model}, limits, channel_step=8, max_candidates=6)
     best = brute_force(SMALL, importance, {"x": model}, limits, channel_step=8, max_candidates=6)
     assert loss_of(plan.widths, SMALL, importance) == pytest.approx(best, rel=1e-6)
+    assert plan.loss == pytest.approx(1.0 - math.exp(-best), rel=1e-6)
     assert plan.gap < 1e-6
 
 
@@ -125,16 +127,16 @@ def test_past_its_time_the_planner_keeps_what_it_has(monkeypatch: pytest.MonkeyP
 def test_keeps_the_most_important_units_and_says_what_is_lost() -> None:
     model, importance = chain(SMALL), importances(SMALL)
     plan = plan_widths(SMALL, importance, {"x": model}, {"x": (0.0, 0.5 * dense_ms(model, SMALL))}, channel_step=8)
-    kept = lost = 0.0
+    passed, whole = 1.0, sum(float(importance[g.name].sum()) for g in SMALL)
     for g in SMALL:
         units = plan.kept[g.name]
         gone = set(range(g.size)) - set(units)
         assert list(units) == sorted(set(units))
         assert len(units) == plan.widths[g.name]
         assert not gone or importance[g.name][list(gone)].max() <= importance[g.name][list(units)].min()
-        kept += importance[g.name][list(units)].sum()
-        lost += importance[g.name][list(gone)].sum()
-    assert 0.0 < plan.loss == pytest.approx(lost / (kept + lost))
+        mine = float(importance[g.name].sum())
+        passed *= (float(importance[g.name][list(units)].sum()) / mine) ** (mine / whole)
+    assert 0.0 < plan.loss == pytest.approx(1.0 - passed)
 
 
 def test_widths_are_legal_and_on_the_step() -> None:
