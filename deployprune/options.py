@@ -133,7 +133,7 @@ class TableConfig(Section, frozen=True):
     variants: Annotated[int, about("whole-model variants that are timed", ge=6)] = 40
     rounds: Annotated[int, about("interleaved timings of each variant", flag="--table-rounds", ge=3)] = 15
     budget_seconds: Annotated[
-        float, about("most seconds of measuring on one target, once files are made", flag="--table-seconds", gt=0)
+        float, about("most seconds of a target's table, its files included", flag="--table-seconds", gt=0)
     ] = 90.0
     files: Annotated[
         list[str],

@@ -18,7 +18,7 @@ from deployprune.codec import decode, encode
 from deployprune.config import load_config
 from deployprune.files import write_atomic
 from deployprune.options import TableConfig
-from deployprune.pipeline.tables import measure_table
+from deployprune.pipeline.tables import measure_table, measuring_seconds
 from deployprune.pipeline.variants import Variants
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.fit import FittedLatency, fit_latency, learn_channel_step
@@ -73,12 +73,7 @@ class Conditions:
     @contextmanager
     def subject(self, case: Case) -> Iterator[Subject]:
         """The case's network, analysed, with a folder for its files."""
-        seconds = TableConfig().budget_seconds * (1 + self.unseen / self.variants)  # the table's part is as by default
-        settings = {
-            "target.backends": [case.backend],
-            "target.threads": case.threads,
-            "table.budget_seconds": seconds,
-        }
+        settings = {"target.backends": [case.backend], "target.threads": case.threads}
         bench = Workbench(load_config(None, settings, {}), SilentObserver(), MODELS[case.model].build())
         seen = choose_variants(bench.groups, self.variants, bench.config.seed)
         with TemporaryDirectory(prefix="bench-latency-") as folder:
@@ -127,12 +122,15 @@ class Subject:
         return fit_latency(self.recording.table, self.bench.analysis.record)
 
     def _measure(self) -> Recording:
-        started = time.monotonic()
+        """The table's part of the seconds is as by default, and the unseen variants have as much each."""
+        backend, started = backend_of(self.target), time.monotonic()
         for index in range(self.first_unseen):
-            self.variants.path(index, backend_of(self.target))
+            self.variants.path(index, backend)
         file_seconds = time.monotonic() - started
+        each = measuring_seconds(TableConfig().budget_seconds, file_seconds) / self.first_unseen
         with SilentObserver().step("") as task:
-            whole = measure_table(self.variants, self.target, task)
+            self.variants.write_all([backend], task)
+            whole = measure_table(self.variants, self.target, each * len(self.variants.widths), task)
         runs = whole.runs[: self.first_unseen]
         seen = replace(whole, runs=runs, seconds=whole.seconds * len(runs) / len(whole.runs))
         step = learn_channel_step(seen, self.bench.analysis.record)

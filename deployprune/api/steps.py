@@ -57,7 +57,7 @@ def profile(
     observer = SilentObserver()
     bench = Workbench(load_config(None, settings, {}), observer, (module, example_inputs))
     with variant_files(bench, variants) as files, observer.step("measuring") as task:
-        return measure_table(files, bench.targets[0], task)
+        return measure_table(files, bench.targets[0], bench.config.table.budget_seconds, task)
 
 
 def plan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from deployprune.backends.registry import backend_of
@@ -69,10 +69,10 @@ def _analyze(run: Run, task: Task) -> Analysis:
 
 
 def _measure(run: Run, target: Target, variants: Variants, given: Mapping[str, LatencyTable]) -> LatencyTable:
-    key = target_key(target)
+    key, budget_s = target_key(target), run.config.table.budget_seconds
 
     def measure(task: Task) -> LatencyTable:
-        table = given[key] if key in given else measure_table(variants, target, task)
+        table = given[key] if key in given else measure_table(variants, target, budget_s, task)
         task.finish(_told(table, is_given=key in given))
         return table
 
@@ -81,18 +81,18 @@ def _measure(run: Run, target: Target, variants: Variants, given: Mapping[str, L
 
 def _measure_fleet(run: Run, variants: Variants, given: Mapping[str, LatencyTable]) -> dict[str, LatencyTable]:
     """The tables of targets on several devices, which measure side by side; each is recorded as soon as it is whole."""
-    targets, observer = run.bench.targets, run.bench.observer
+    targets, observer, budget_s = run.bench.targets, run.bench.observer, run.config.table.budget_seconds
     missing = [t for t in targets if target_key(t) not in given and not run.directory.has(table_step(target_key(t)))]
     if missing:
         with observer.step("Exporting the variants that are timed") as task:
-            _export_all(variants, missing, task)
+            variants.write_all([backend_of(target) for target in missing], task)
 
     def measure(target: Target, task: Task) -> LatencyTable:
         key = target_key(target)
         is_given = key in given
 
         def table() -> LatencyTable:
-            found = given[key] if is_given else measure_table(variants, target, task)
+            found = given[key] if is_given else measure_table(variants, target, budget_s, task)
             observer.message(f"latency table of {key}: {_told(found, is_given=is_given)}")
             return found
 
@@ -101,14 +101,6 @@ def _measure_fleet(run: Run, variants: Variants, given: Mapping[str, LatencyTabl
     with observer.step(f"Measuring {len(targets)} latency tables on {len(by_device(targets))} devices") as task:
         tables = on_devices(targets, measure, task)
     return {target_key(target): table for target, table in tables.items()}
-
-
-def _export_all(variants: Variants, targets: Sequence[Target], task: Task) -> None:
-    """Make all files before anything is timed: torch exports one model at a time, and keeps the cores busy."""
-    for index in range(len(variants.widths)):
-        task.update(index / len(variants.widths), note=f"variant {index + 1}")
-        for target in targets:
-            variants.path(index, backend_of(target))
 
 
 def _told(table: LatencyTable, *, is_given: bool) -> str:

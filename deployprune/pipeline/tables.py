@@ -14,7 +14,7 @@ import numpy as np
 
 from deployprune.backends.base import Backend, Session
 from deployprune.backends.feeds import random_feeds
-from deployprune.backends.registry import device_of, fresh_backend
+from deployprune.backends.registry import backend_of, device_of, fresh_backend
 from deployprune.pipeline.variants import Variants
 from deployprune.profiling.conformal import conformal_error
 from deployprune.profiling.fit import learn_channel_step
@@ -24,7 +24,7 @@ from deployprune.progress import Task
 from deployprune.records import LatencyTable, Measurement, NodeTime, Target, VariantRun
 from deployprune.stats import split_half_noise
 
-__all__ = ["bound_session", "draw_feeds", "measure_table", "time_nodes"]
+__all__ = ["bound_session", "draw_feeds", "measure_table", "measuring_seconds", "time_nodes"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _PASSES = 3  # over all variants, in other company: a machine is for minutes unlike itself, which no pairing cancels
@@ -32,18 +32,25 @@ _FEWEST_ROUNDS = 2  # in a pass
 _WARM_UP = 3
 _SAMPLE_MS = 2.0
 _PROFILE_MS = 300.0  # of runs under the runtime's own timer, per variant
-_PROFILE_SHARE = 0.3  # of the time that a table may take
+_MEASURING_SHARE = 0.4  # of the time that a table may take, however long its files take
+_PROFILE_SHARE = 0.3  # of the time for measuring
+_FILES_DONE = 0.3  # of the progress that is shown
 
 Feeds = dict[str, np.ndarray]
 Block = dict[int, Measurement]
 """Some variants, by index, that were timed in the same rounds; dense, 0, is always one of them."""
 
 
-def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTable:
-    """Measure one target's table, within the configured seconds where they allow for two rounds of every variant."""
+def measure_table(variants: Variants, target: Target, budget_s: float, task: Task) -> LatencyTable:
+    """Measure one target's table in ``budget_s`` seconds, where they allow for two rounds of every variant.
+
+    Files that are still to be made are part of it, see :func:`measuring_seconds`.
+    """
     started = time.monotonic()
+    variants.write_all([backend_of(target)], task, _FILES_DONE)
+    left = measuring_seconds(budget_s, time.monotonic() - started)
     with fresh_backend(target) as backend:
-        blocks, nodes = _measure_blocks(variants, backend, target, task)
+        blocks, nodes = _measure_blocks(variants, backend, target, left, task)
     totals = joint_totals([{index: timed.samples_ms for index, timed in block.items()} for block in blocks])
     runs = []
     for index, widths in enumerate(variants.widths):
@@ -65,27 +72,29 @@ def measure_table(variants: Variants, target: Target, task: Task) -> LatencyTabl
     return replace(stepped, interval=conformal_error(stepped, analysis))
 
 
+def measuring_seconds(budget_s: float, files_s: float) -> float:
+    """What files that took ``files_s`` seconds leave of a table's ``budget_s``: two fifths at least."""
+    return max(budget_s - files_s, _MEASURING_SHARE * budget_s)
+
+
 def _samples(index: int, blocks: Sequence[Block]) -> tuple[float, ...]:
     return tuple(sample for block in blocks for sample in block[index].samples_ms)
 
 
 def _measure_blocks(
-    variants: Variants, backend: Backend, target: Target, task: Task
+    variants: Variants, backend: Backend, target: Target, left: float, task: Task
 ) -> tuple[list[Block], dict[int, tuple[NodeTime, ...]]]:
-    """The variants' times in several passes, as far as the seconds last, and their nodes' times, taken in the first."""
+    """The variants' times in passes, as far as the seconds ``left`` last, and their nodes' times, of the first one."""
     config = variants.bench.config
     passes = [_shared_out(len(variants.widths), config.seed + number) for number in range(_PASSES)]
     feeds = draw_feeds(variants.path(0, backend), backend, target, config.seed)
-    left = config.table.budget_seconds
     blocks: list[Block] = []
     nodes: dict[int, tuple[NodeTime, ...]] = {}
     for number, parts in enumerate(passes):
         pass_s = 0.0
         for position, indices in enumerate(parts):
             done = len(blocks) / (_PASSES * len(parts))
-            task.update(0.95 * done, note=f"pass {number + 1} of {_PASSES}")
-            for index in indices:
-                variants.path(index, backend)
+            task.update(_FILES_DONE + (0.95 - _FILES_DONE) * done, note=f"pass {number + 1} of {_PASSES}")
             further = len(parts) * (_PASSES - number) - position
             share = (1.0 - _PROFILE_SHARE if number == 0 else 1.0) * left / further
             began = time.monotonic()

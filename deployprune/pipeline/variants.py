@@ -20,10 +20,11 @@ from deployprune.pipeline.exporting import write_formats
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.dims import DimIndex
 from deployprune.profiling.table import choose_probes, choose_variants
+from deployprune.progress import Task
 
 __all__ = ["Variants", "export_widths", "first_units", "variant_files"]
 
-_PROBES = 2  # real exports that a template is learned from, besides dense
+_PROBES = 1  # real exports that a template is learned from at first, besides dense
 _MOST_PROBES = 6
 
 
@@ -49,6 +50,16 @@ class Variants:
     def path(self, index: int, backend: Backend) -> Path:
         """The file of variant ``index`` that ``backend`` opens."""
         return self.file(f"variant-{index}", self.widths[index], backend)
+
+    def write_all(self, backends: Sequence[Backend], task: Task, share: float = 1.0) -> None:
+        """Make every file that these backends open, before anything is timed: exports keep the cores busy.
+
+        It moves ``task`` on to ``share``.
+        """
+        for index in range(len(self.widths)):
+            task.update(share * index / len(self.widths), note=f"file {index + 1} of {len(self.widths)}")
+            for backend in backends:
+                self.path(index, backend)
 
     def file(self, name: str, widths: dict[str, int], backend: Backend) -> Path:
         """The file called ``name`` of the model at ``widths``."""

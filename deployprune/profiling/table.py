@@ -45,8 +45,8 @@ def choose_probes(groups: Sequence[ChannelGroup], count: int, seed: int) -> list
     """``count`` width assignments by which the groups can be told apart: from the first few of them already.
 
     Groups with the same legal widths take different ones in some of the first probes, and each of them is narrower than
-    dense in some: two probes are enough for all groups of up to ``n * n - 1`` that have ``n`` legal widths, three for
-    ``n ** 3 - 1``. So the sizes in a few files say which group they follow.
+    dense in some: one probe is enough for up to ``n - 1`` groups that have the same ``n`` legal widths, two are for
+    ``n * n - 1``, three for ``n ** 3 - 1``. So the sizes in a few files say which group they follow.
     """
     rng = np.random.default_rng(seed)
     probes: list[dict[str, int]] = [{} for _ in range(count)]
@@ -67,7 +67,7 @@ def _draw_apart(items: int, choices: int, rows: int, rng: np.random.Generator) -
     The numbers of a few rows are the digits of one number for every item; the largest, the last choice throughout, is
     none of them.
     """
-    digits = next(number for number in range(2, rows + 2) if choices**number > items or number > rows)
+    digits = next(number for number in range(1, rows + 2) if choices**number > items or number > rows)
     drawn: list[list[int]] = []
     while len(drawn) < rows:
         codes = rng.choice(max(choices**digits - 1, 1), items, replace=choices**digits <= items)

@@ -48,6 +48,8 @@ def test_variants_are_cut_out_of_a_template(bench: Workbench, tmp_path: Path) ->
     with variant_files(bench, 6) as variants:
         template = variants.template
         assert template is not None
+        # One to learn from beside dense and one to be foretold are enough where a size is had by one group alone.
+        assert sorted(file.name for file in variants.folder.glob("probe-*.onnx")) == ["probe-1.onnx", "probe-2.onnx"]
         widths = variants.widths[3]
         exported = export_widths(bench, widths, tmp_path / "real", ())["onnx"]
         assert template.foretells(Sample(model=onnx.load(exported), widths=widths))

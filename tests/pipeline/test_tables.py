@@ -1,0 +1,54 @@
+"""A table's files count among its seconds, and leave enough of them to measure."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from deployprune.config import load_config
+from deployprune.pipeline import tables
+from deployprune.pipeline.tables import measure_table, measuring_seconds
+from deployprune.pipeline.variants import Variants, variant_files
+from deployprune.pipeline.workbench import Workbench
+from deployprune.progress import SilentObserver
+
+
+def test_files_leave_what_they_did_not_take_and_two_fifths_at_least() -> None:
+    assert measuring_seconds(90.0, 0.0) == 90.0
+    assert measuring_seconds(90.0, 25.0) == 65.0
+    assert measuring_seconds(90.0, 300.0) == 36.0
+
+
+@pytest.mark.parametrize(("files_s", "left_s"), [(0.0, 10.0), (4.0, 6.0), (60.0, 4.0)])
+def test_a_table_spends_on_measuring_what_its_files_left(
+    files_s: float, left_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that the files alone move on."""
+    clock = [0.0]
+    write_all = Variants.write_all
+
+    def slowly(variants: Variants, *args: object) -> None:
+        write_all(variants, *args)  # type: ignore[arg-type]
+        clock[0] += files_s
+
+    granted = []
+    measure = tables.measure_interleaved
+
+    def note(*args: object, **options: object) -> object:
+        granted.append(options["budget_s"])
+        return measure(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Variants, "write_all", slowly)
+    monkeypatch.setattr(tables, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(tables, "measure_interleaved", note)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(32, 2)).eval()
+    config = load_config(None, {"target.backends": ["fake"]}, {})
+    bench = Workbench(config, SilentObserver(), (net, (torch.zeros(1, 3, 6, 6),)))
+    with variant_files(bench, 6) as variants, SilentObserver().step("") as task:
+        table = measure_table(variants, bench.targets[0], 10.0, task)
+    assert len(table.runs) == 6
+    assert table.seconds == files_s
+    assert granted[0] == pytest.approx(left_s * 0.7 / 3)  # of three passes, beside the nodes' times
