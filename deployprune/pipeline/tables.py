@@ -28,10 +28,12 @@ __all__ = ["bound_session", "draw_feeds", "measure_table", "measuring_seconds", 
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _PASSES = 3  # over all variants, in other company: a machine is for minutes unlike itself, which no pairing cancels
+_WORTHWHILE = 0.6  # of the seconds of the pass before: what another is begun for
 _FEWEST_ROUNDS = 2  # in a pass
 _WARM_UP = 3
 _SAMPLE_MS = 2.0
-_PROFILE_MS = 300.0  # of runs under the runtime's own timer, per variant
+_PROFILE_MS = 200.0  # of runs under the runtime's own timer, per variant
+_PROFILE_RUNS = (10, 60)  # at least and at most: to read what a runtime wrote of them takes as long again
 _MEASURING_SHARE = 0.4  # of the time that a table may take, however long its files take
 _PROFILE_SHARE = 0.3  # of the time for measuring
 _FILES_DONE = 0.3  # of the progress that is shown
@@ -104,7 +106,7 @@ def _measure_blocks(
                 p50 = blocks[-1][index].p50
                 nodes[index] = time_nodes(variants.path(index, backend), backend, target, feeds, p50)
             left -= time.monotonic() - began
-        if left < pass_s:
+        if left < _WORTHWHILE * pass_s:
             break
     return blocks, nodes
 
@@ -145,8 +147,9 @@ def draw_feeds(path: Path, backend: Backend, target: Target, seed: int) -> Feeds
 
 
 def time_nodes(path: Path, backend: Backend, target: Target, feeds: Feeds, total_ms: float) -> tuple[NodeTime, ...]:
-    """The file's nodes by the runtime's own timer, over about 0.3 s of inferences of ``total_ms`` each."""
-    runs = min(200, max(10, round(_PROFILE_MS / total_ms)))
+    """The file's nodes by the runtime's own timer, over about 0.2 s of inferences of ``total_ms`` each."""
+    least, most = _PROFILE_RUNS
+    runs = min(most, max(least, round(_PROFILE_MS / total_ms)))
     return backend.node_times(path, target, feeds, runs)
 
 
