@@ -18,7 +18,8 @@ from deployprune.codec import decode, encode
 from deployprune.config import load_config
 from deployprune.files import write_atomic
 from deployprune.options import TableConfig
-from deployprune.pipeline.tables import measure_table, measuring_seconds
+from deployprune.pipeline.spending import measuring_seconds
+from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.variants import Variants
 from deployprune.pipeline.workbench import Workbench
 from deployprune.profiling.fit import FittedLatency, fit_latency, learn_channel_step

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from deployprune.backends.base import Backend, Session
 from deployprune.backends.feeds import random_feeds
 from deployprune.backends.registry import backend_of, device_of, fresh_backend
+from deployprune.pipeline.spending import Spending, measuring_seconds
 from deployprune.pipeline.variants import Variants
 from deployprune.profiling.conformal import conformal_error
 from deployprune.profiling.fit import learn_channel_step
@@ -24,47 +25,53 @@ from deployprune.progress import Task
 from deployprune.records import LatencyTable, Measurement, NodeTime, Target, VariantRun
 from deployprune.stats import split_half_noise
 
-__all__ = ["bound_session", "draw_feeds", "measure_table", "measuring_seconds", "time_nodes"]
+__all__ = ["bound_session", "draw_feeds", "measure_table", "time_nodes"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _PASSES = 3  # over all variants, in other company: a machine is for minutes unlike itself, which no pairing cancels
-_WORTHWHILE = 0.6  # of the seconds of the pass before: what another is begun for
 _FEWEST_ROUNDS = 2  # in a pass
 _WARM_UP = 3
 _SAMPLE_MS = 2.0
 _PROFILE_MS = 200.0  # of runs under the runtime's own timer, per variant
 _PROFILE_RUNS = (10, 60)  # at least and at most: to read what a runtime wrote of them takes as long again
-_MEASURING_SHARE = 0.4  # of the time that a table may take, however long its files take
-_PROFILE_SHARE = 0.3  # of the time for measuring
 _FILES_DONE = 0.3  # of the progress that is shown
 
 Feeds = dict[str, np.ndarray]
-Block = dict[int, Measurement]
-"""Some variants, by index, that were timed in the same rounds; dense, 0, is always one of them."""
+Nodes = dict[int, tuple[NodeTime, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some variants, by index, that were timed in the same rounds; dense, 0, is always one of them."""
+
+    measured: dict[int, Measurement]
+    opening_s: float
 
 
 def measure_table(variants: Variants, target: Target, budget_s: float, task: Task) -> LatencyTable:
     """Measure one target's table in ``budget_s`` seconds, where they allow for two rounds of every variant.
 
-    Files that are still to be made are part of it, see :func:`measuring_seconds`.
+    Files that are still to be made are part of it, see :mod:`deployprune.pipeline.spending`.
     """
     started = time.monotonic()
     variants.write_all([backend_of(target)], task, _FILES_DONE)
-    left = measuring_seconds(budget_s, time.monotonic() - started)
+    spending = Spending(measuring_seconds(budget_s, time.monotonic() - started))
     with fresh_backend(target) as backend:
-        blocks, nodes = _measure_blocks(variants, backend, target, left, task)
-    totals = joint_totals([{index: timed.samples_ms for index, timed in block.items()} for block in blocks])
+        blocks, nodes = _measure_blocks(variants, backend, target, spending, task)
+    totals = joint_totals([{index: timed.samples_ms for index, timed in block.measured.items()} for block in blocks])
     runs = []
     for index, widths in enumerate(variants.widths):
-        own, dense = (_samples(which, [block for block in blocks if index in block]) for which in (index, 0))
-        run = VariantRun(widths=widths, total_ms=totals[index], nodes=nodes[index], samples_ms=own, dense_ms=dense)
+        own, dense = (_samples(which, [block for block in blocks if index in block.measured]) for which in (index, 0))
+        run = VariantRun(
+            widths=widths, total_ms=totals[index], nodes=nodes.get(index, ()), samples_ms=own, dense_ms=dense
+        )
         runs.append(run)
     table = LatencyTable(
         target=target,
         host=device_of(target.device).host(),
         model_sha256=variants.bench.reference.sha256 or "",
         channel_step=1,
-        noise=max(split_half_noise(block[0].samples_ms) for block in blocks),
+        noise=max(split_half_noise(block.measured[0].samples_ms) for block in blocks),
         runs=tuple(runs),
         seconds=time.monotonic() - started,
     )
@@ -74,39 +81,38 @@ def measure_table(variants: Variants, target: Target, budget_s: float, task: Tas
     return replace(stepped, interval=conformal_error(stepped, analysis))
 
 
-def measuring_seconds(budget_s: float, files_s: float) -> float:
-    """What files that took ``files_s`` seconds leave of a table's ``budget_s``: two fifths at least."""
-    return max(budget_s - files_s, _MEASURING_SHARE * budget_s)
-
-
 def _samples(index: int, blocks: Sequence[Block]) -> tuple[float, ...]:
-    return tuple(sample for block in blocks for sample in block[index].samples_ms)
+    return tuple(sample for block in blocks for sample in block.measured[index].samples_ms)
 
 
 def _measure_blocks(
-    variants: Variants, backend: Backend, target: Target, left: float, task: Task
-) -> tuple[list[Block], dict[int, tuple[NodeTime, ...]]]:
-    """The variants' times in passes, as far as the seconds ``left`` last, and their nodes' times, of the first one."""
+    variants: Variants, backend: Backend, target: Target, spending: Spending, task: Task
+) -> tuple[list[Block], Nodes]:
+    """The variants' times in passes, as far as the seconds last, and in the first one their nodes' times.
+
+    Where these take longer than their share, they are taken of twenty variants, in random order and with dense.
+    """
     config = variants.bench.config
     passes = [_shared_out(len(variants.widths), config.seed + number) for number in range(_PASSES)]
     feeds = draw_feeds(variants.path(0, backend), backend, target, config.seed)
     blocks: list[Block] = []
-    nodes: dict[int, tuple[NodeTime, ...]] = {}
+    nodes: Nodes = {}
     for number, parts in enumerate(passes):
-        pass_s = 0.0
         for position, indices in enumerate(parts):
             done = len(blocks) / (_PASSES * len(parts))
             task.update(_FILES_DONE + (0.95 - _FILES_DONE) * done, note=f"pass {number + 1} of {_PASSES}")
-            further = len(parts) * (_PASSES - number) - position
-            share = (1.0 - _PROFILE_SHARE if number == 0 else 1.0) * left / further
+            in_pass = len(parts) - position
+            share = spending.share(in_pass, in_pass + len(parts) * (_PASSES - 1 - number))
             began = time.monotonic()
-            blocks.append(_time_block(variants, indices, backend, target, share, config.seed + len(blocks)))
-            pass_s += time.monotonic() - began
-            for index in (index for index in indices if index not in nodes):
-                p50 = blocks[-1][index].p50
-                nodes[index] = time_nodes(variants.path(index, backend), backend, target, feeds, p50)
-            left -= time.monotonic() - began
-        if left < _WORTHWHILE * pass_s:
+            block = _time_block(variants, indices, backend, target, share, config.seed + len(blocks))
+            spending.spend_on_block(time.monotonic() - began, block.opening_s)
+            blocks.append(block)
+            for index in (index for index in indices if number == 0 and index not in nodes):
+                if spending.profiles(len(nodes)):
+                    began, path = time.monotonic(), variants.path(index, backend)
+                    nodes[index] = time_nodes(path, backend, target, feeds, block.measured[index].p50)
+                    spending.spend_on_nodes(time.monotonic() - began)
+        if not spending.begins_another_pass():
             break
     return blocks, nodes
 
@@ -122,22 +128,22 @@ def _time_block(
     variants: Variants, indices: Sequence[int], backend: Backend, target: Target, budget_s: float, seed: int
 ) -> Block:
     """Samples of these variants, opened anew and in turns; past ``budget_s``, opening included, no round begins."""
-    config = variants.bench.config
-    deadline = time.monotonic() + budget_s
+    config, began = variants.bench.config, time.monotonic()
     with ExitStack() as stack:
         sessions = {
             str(index): stack.enter_context(bound_session(backend, variants.path(index, backend), target, config.seed))
             for index in indices
         }
+        opening_s = time.monotonic() - began
         measured = measure_interleaved(
             sessions,
             rounds=max(math.ceil(config.table.rounds / _PASSES), _FEWEST_ROUNDS),
             warmup=_WARM_UP,
             seed=seed,
             min_round_ms=_SAMPLE_MS,
-            budget_s=deadline - time.monotonic(),
+            budget_s=budget_s - opening_s,
         )
-    return {index: measured[str(index)] for index in indices}
+    return Block(measured={index: measured[str(index)] for index in indices}, opening_s=opening_s)
 
 
 def draw_feeds(path: Path, backend: Backend, target: Target, seed: int) -> Feeds:

@@ -47,7 +47,8 @@ class FittedLatency:
 def fit_latency(table: LatencyTable, analysis: Analysis) -> FittedLatency:
     """Fit each node on the table's channel step, and the rest to the layers; then calibrate the sum to ``total_ms``.
 
-    Without node times (``nodes`` empty) the layers' classes are fitted to the totals alone.
+    Runs without node times (``nodes`` empty) count in the calibration; where hardly any has some, the layers' classes
+    are fitted to the totals alone.
     Raises UsageError where the table has too few runs to fit anything.
     """
     if len(table.runs) < _FEWEST_RUNS:
@@ -57,10 +58,12 @@ def fit_latency(table: LatencyTable, analysis: Analysis) -> FittedLatency:
         )
     sizes = Sizes([run.widths for run in table.runs])
     totals = np.array([run.total_ms for run in table.runs])
-    if not all(run.nodes for run in table.runs):
+    profiled = _profiled(table)
+    if not profiled:
         samples = Samples(name="layers", sizes=sizes, ms=totals)
         return _split(fit_layers(analysis.layers, samples, table.channel_step))
-    nodes = _fit_matching(match_nodes(steady_nodes(table.runs), analysis), sizes, analysis, table.channel_step)
+    own = Sizes([run.widths for run in profiled])
+    nodes = _fit_matching(match_nodes(steady_nodes(profiled), analysis), own, analysis, table.channel_step)
     return _calibrate(nodes, sizes, totals, _overheads(analysis, table.channel_step))
 
 
@@ -69,9 +72,10 @@ def learn_channel_step(table: LatencyTable, analysis: Analysis) -> int:
 
     The finest one, where a coarser step explains the runs no better.
     """
-    sizes = Sizes([run.widths for run in table.runs])
-    if all(run.nodes for run in table.runs):
-        matching = match_nodes(steady_nodes(table.runs), analysis)
+    profiled = _profiled(table)
+    sizes = Sizes([run.widths for run in profiled or table.runs])
+    if profiled:
+        matching = match_nodes(steady_nodes(profiled), analysis)
         errors = [_matching_error(matching, sizes, analysis, step) for step in _STEPS]
     else:
         samples = Samples(name="layers", sizes=sizes, ms=np.array([run.total_ms for run in table.runs]))
@@ -82,6 +86,12 @@ def learn_channel_step(table: LatencyTable, analysis: Analysis) -> int:
 def prediction_error(model: LatencyModel, runs: Sequence[VariantRun]) -> float:
     """The mean absolute relative error of the model's predictions of the runs' total latency."""
     return float(np.mean([abs(model.predict_ms(run.widths) / run.total_ms - 1.0) for run in runs]))
+
+
+def _profiled(table: LatencyTable) -> list[VariantRun]:
+    """The runs with node times; none where they are too few to fit the nodes to."""
+    found = [run for run in table.runs if run.nodes]
+    return found if len(found) >= _FEWEST_RUNS else []
 
 
 def _matching_error(matching: Matching, sizes: Sizes, analysis: Analysis, step: int) -> float:

@@ -23,7 +23,7 @@ class NodeTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantRun:
-    """One whole-model variant: its widths, its latency without the profiler, and its nodes' times with it.
+    """One whole-model variant: its widths, its latency without the profiler, and its nodes' times with it, if taken.
 
     ``samples_ms`` are the raw samples, one a round, and ``dense_ms`` those of the dense model in the same rounds.
     """

@@ -10,7 +10,8 @@ from torch import nn
 
 from deployprune.config import load_config
 from deployprune.pipeline import tables
-from deployprune.pipeline.tables import measure_table, measuring_seconds
+from deployprune.pipeline.spending import Spending, measuring_seconds
+from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.variants import Variants, variant_files
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import SilentObserver
@@ -20,6 +21,35 @@ def test_files_leave_what_they_did_not_take_and_two_fifths_at_least() -> None:
     assert measuring_seconds(90.0, 0.0) == 90.0
     assert measuring_seconds(90.0, 25.0) == 65.0
     assert measuring_seconds(90.0, 300.0) == 36.0
+
+
+def test_passes_are_counted_on_as_far_as_opening_their_files_leaves_half_of_the_time() -> None:
+    spending = Spending(left=100.0)
+    assert spending.share(6, 18) == pytest.approx(70.0 / 18)  # the rest is for the nodes
+    spending.spend_on_block(4.0, opening_s=0.5)
+    assert spending.share(5, 17) == pytest.approx(66.0 / 17)
+    dear = Spending(left=100.0)
+    dear.spend_on_block(5.0, opening_s=4.0)
+    assert dear.share(5, 17) == pytest.approx(65.0 / (0.5 * 65.0 / 4.0))
+    dear.spend_on_block(40.0, opening_s=20.0)
+    assert dear.share(4, 16) == pytest.approx(25.0 / 4)  # this pass is ended in any case
+
+
+def test_another_pass_begins_where_most_of_one_fits() -> None:
+    for left, begins in ((30.0, True), (11.0, False)):
+        spending = Spending(left=left + 20.0)
+        spending.spend_on_block(20.0, opening_s=1.0)
+        assert spending.begins_another_pass() is begins
+
+
+def test_nodes_that_take_long_are_timed_of_twenty_variants() -> None:
+    slow, quick = Spending(left=100.0), Spending(left=100.0)
+    for timed in range(20):
+        assert slow.profiles(timed)
+        slow.spend_on_nodes(4.0)
+        quick.spend_on_nodes(1.0)
+    assert not slow.profiles(20)
+    assert quick.profiles(20)
 
 
 @pytest.mark.parametrize(("files_s", "left_s"), [(0.0, 10.0), (4.0, 6.0), (60.0, 4.0)])

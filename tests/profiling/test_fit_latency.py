@@ -127,6 +127,18 @@ def test_does_without_node_times() -> None:
     assert all(node.groups for node in model.nodes)
 
 
+def test_node_times_of_half_of_the_runs_are_enough() -> None:
+    net, runtime = plain_net(), Runtime(step=16)
+    whole = runtime.table(net)
+    half = tuple(replace(run, nodes=run.nodes if index % 2 else ()) for index, run in enumerate(whole.runs))
+    table = replace(whole, runs=half)
+    assert learn_channel_step(table, net) == 16
+    assert prediction_error(fit_latency(table, net), runtime.unseen(net)) < 0.025
+    few = tuple(replace(run, nodes=run.nodes if index < 4 else ()) for index, run in enumerate(whole.runs))
+    layers = fit_latency(without_nodes(whole), net)
+    assert fit_latency(replace(whole, runs=few), net) == layers
+
+
 def test_counts_nodes_that_only_some_runs_have() -> None:
     net, runtime = plain_net(), Runtime(step=16)
     table = runtime.table(net)

@@ -1,0 +1,62 @@
+"""How a table's seconds are spent: on files, on opening them, on samples, and on the nodes' own times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import fmean
+
+__all__ = ["Spending", "measuring_seconds"]
+
+_MEASURING_SHARE = 0.4  # of the time that a table may take, however long its files take
+_PROFILE_SHARE = 0.3  # of the time for measuring
+_FEWEST_PROFILED = 20  # variants of which node times are taken, however long that takes
+_OPENING_SHARE = 0.5  # of the time for blocks, that opening their files may take
+_WORTHWHILE = 0.6  # of the seconds of the pass before: what another is begun for
+
+
+def measuring_seconds(budget_s: float, files_s: float) -> float:
+    """What files that took ``files_s`` seconds leave of a table's ``budget_s``: two fifths at least."""
+    return max(budget_s - files_s, _MEASURING_SHARE * budget_s)
+
+
+@dataclass
+class Spending:
+    """What is left of the ``left`` seconds for measuring, as blocks of variants and their nodes are timed."""
+
+    left: float
+    _profiling_left: float = field(init=False)
+    _pass_s: float = field(default=0.0, init=False)
+    _openings: list[float] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._profiling_left = _PROFILE_SHARE * self.left
+
+    def share(self, in_pass: int, in_all: int) -> float:
+        """Seconds for the next block, with ``in_pass`` blocks to come in this pass and ``in_all`` in all passes.
+
+        Passes for which opening the files would take more than half of the time are not counted on.
+        """
+        left = max(self.left - max(self._profiling_left, 0.0), 0.0)
+        opening = fmean(self._openings) if self._openings else 0.0
+        affordable = _OPENING_SHARE * left / opening if opening > 0.0 else in_all
+        return left / max(in_pass, min(in_all, affordable))
+
+    def spend_on_block(self, seconds: float, opening_s: float) -> None:
+        """Take off what a block took, of it ``opening_s`` before the first sample."""
+        self._openings.append(opening_s)
+        self._pass_s += seconds
+        self.left -= seconds
+
+    def profiles(self, done: int) -> bool:
+        """Whether one more variant's nodes are timed, when those of ``done`` have been."""
+        return done < _FEWEST_PROFILED or self._profiling_left > 0.0
+
+    def spend_on_nodes(self, seconds: float) -> None:
+        """Take off what one variant's node times took."""
+        self._profiling_left -= seconds
+        self.left -= seconds
+
+    def begins_another_pass(self) -> bool:
+        """Whether enough is left for a pass like the one that ended. Nodes need no more time."""
+        last, self._pass_s, self._profiling_left = self._pass_s, 0.0, 0.0
+        return self.left >= _WORTHWHILE * last
