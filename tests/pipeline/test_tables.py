@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -52,16 +53,25 @@ def test_nodes_that_take_long_are_timed_of_twenty_variants() -> None:
     assert quick.profiles(20)
 
 
+@pytest.fixture(scope="module")
+def variants() -> Iterator[Variants]:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(32, 2)).eval()
+    config = load_config(None, {"target.backends": ["fake"]}, {})
+    bench = Workbench(config, SilentObserver(), (net, (torch.zeros(1, 3, 6, 6),)))
+    with variant_files(bench, 6) as found:
+        yield found
+
+
 @pytest.mark.parametrize(("files_s", "left_s"), [(0.0, 10.0), (4.0, 6.0), (60.0, 4.0)])
 def test_a_table_spends_on_measuring_what_its_files_left(
-    files_s: float, left_s: float, monkeypatch: pytest.MonkeyPatch
+    variants: Variants, files_s: float, left_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a clock that the files alone move on."""
     clock = [0.0]
     write_all = Variants.write_all
 
-    def slowly(variants: Variants, *args: object) -> None:
-        write_all(variants, *args)  # type: ignore[arg-type]
+    def slowly(own: Variants, *args: object) -> None:
+        write_all(own, *args)  # type: ignore[arg-type]
         clock[0] += files_s
 
     granted = []
@@ -74,11 +84,8 @@ def test_a_table_spends_on_measuring_what_its_files_left(
     monkeypatch.setattr(Variants, "write_all", slowly)
     monkeypatch.setattr(tables, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(tables, "measure_interleaved", note)
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(32, 2)).eval()
-    config = load_config(None, {"target.backends": ["fake"]}, {})
-    bench = Workbench(config, SilentObserver(), (net, (torch.zeros(1, 3, 6, 6),)))
-    with variant_files(bench, 6) as variants, SilentObserver().step("") as task:
-        table = measure_table(variants, bench.targets[0], 10.0, task)
+    with SilentObserver().step("") as task:
+        table = measure_table(variants, variants.bench.targets[0], 10.0, task)
     assert len(table.runs) == 6
     assert table.seconds == files_s
     assert granted[0] == pytest.approx(left_s * 0.7 / 3)  # of three passes, beside the nodes' times
