@@ -37,12 +37,12 @@ def print_optimality(conditions: Conditions) -> None:
 def _optimality(conditions: Conditions) -> Iterator[list[object]]:
     for case in conditions.cases:
         with conditions.subject(case) as subject:
-            importance = _importance(subject)
+            importance, dense_ms = _importance(subject), _dense_ms(subject)
             for share in _SHARES:
                 cells = [*case.cells, len(subject.bench.groups), f"{share:.0%}"]
                 started = time.monotonic()
                 try:
-                    plan = _plan(subject, importance, share, 0.0)
+                    plan = _plan(subject, importance, share * dense_ms, 0.0)
                 except UnsupportedModelError as error:
                     yield [*cells, error.message, "", ""]
                     continue
@@ -72,9 +72,9 @@ def _compare_ways(subject: Subject, share: float) -> list[str]:
     Realised is the plan's measured speed-up as a share of the factor by which its MACs went down.
     """
     record, importance = subject.bench.analysis.record, _importance(subject)
-    limit = share * subject.fitted.predict_ms(record.dense_widths())
+    limit = share * _dense_ms(subject)
     try:
-        plan = _plan(subject, importance, share, _NEARLY)
+        plan = _plan(subject, importance, limit, _NEARLY)
     except UnsupportedModelError as error:
         return [error.message, *[""] * (len(_WAYS) + 1)]
     step = subject.recording.table.channel_step
@@ -96,9 +96,13 @@ def _measure(subject: Subject, ways: Mapping[str, dict[str, int]], share: float)
     return {way: ratios[way].value for way in ways}
 
 
-def _plan(subject: Subject, importance: Importance, share: float, low: float) -> Plan:
-    """The plan within ``share`` of the predicted dense latency, and above ``low`` of that."""
-    limit = share * subject.fitted.predict_ms(subject.bench.analysis.record.dense_widths())
+def _dense_ms(subject: Subject) -> float:
+    """The predicted dense latency in ms."""
+    return subject.fitted.predict_ms(subject.bench.analysis.record.dense_widths())
+
+
+def _plan(subject: Subject, importance: Importance, limit: float, low: float) -> Plan:
+    """The plan within ``limit`` ms of predicted latency, and above ``low`` of that."""
     return plan_widths(
         subject.bench.groups,
         importance,
