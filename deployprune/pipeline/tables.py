@@ -107,11 +107,12 @@ def _measure_blocks(
             block = _time_block(variants, indices, backend, target, share, config.seed + len(blocks))
             spending.spend_on_block(time.monotonic() - began, block.opening_s)
             blocks.append(block)
-            for index in (index for index in indices if number == 0 and index not in nodes):
-                if spending.profiles(len(nodes)):
-                    began, path = time.monotonic(), variants.path(index, backend)
-                    nodes[index] = time_nodes(path, backend, target, feeds, block.measured[index].p50)
-                    spending.spend_on_nodes(time.monotonic() - began)
+            for index in indices if number == 0 else ():
+                if index in nodes or not spending.profiles(len(nodes)):
+                    continue
+                began, path = time.monotonic(), variants.path(index, backend)
+                nodes[index] = time_nodes(path, backend, target, feeds, block.measured[index].p50)
+                spending.spend_on_nodes(time.monotonic() - began)
         if not spending.begins_another_pass():
             break
     return blocks, nodes
