@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deployprune.pruning.candidates import Choice
 from deployprune.records import CostNode, LatencyModel
@@ -29,7 +35,8 @@ class Limit:
 
 def within(widths: Mapping[str, int], limits: Sequence[Limit]) -> bool:
     """Whether every model predicts a latency between its limits."""
-    return _violation([limit.model.predict_ms(dict(widths)) for limit in limits], limits) == 0.0
+    latencies = np.array([limit.model.predict_ms(dict(widths)) for limit in limits])
+    return not _violation(latencies, limits).any()
 
 
 def polish(
@@ -37,20 +44,33 @@ def polish(
     choices: Sequence[Choice],
     limits: Sequence[Limit],
     avoid: Sequence[Mapping[str, int]] = (),
+    deadline: float = math.inf,
 ) -> dict[str, int]:
     """Better widths near ``widths``: first nearer to the limits, then of less loss, and none of ``avoid``.
 
     Tries to move one group to a neighbouring candidate, or one wider and another narrower, and takes the best until
-    nothing helps. Which branches are left out is not touched: their groups would have to move together.
+    nothing helps, or past ``deadline`` (of time.monotonic) until the limits are met. Which branches are left out is not
+    touched: their groups would have to move together.
     """
     here = dict(widths)
     search = _Search(choices, limits, avoid)
     for _ in range(_MOVES):
+        if time.monotonic() >= deadline and within(here, limits):
+            break
         moves = search.best_moves(here)
         if not moves:
             break
         here.update(moves)
     return here
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Moves of one group each: what each loses, and the ms that it adds on every target (steps x targets)."""
+
+    moves: Sequence[Moves]
+    losses: NDArray[np.float64]
+    changes: NDArray[np.float64]
 
 
 class _Search:
@@ -62,30 +82,27 @@ class _Search:
 
     def best_moves(self, here: dict[str, int]) -> Moves:
         """The best step, or pair of steps, from here; none where nothing is better."""
-        now = [limit.model.predict_ms(here) for limit in self._limits]
-        violation = _violation(now, self._limits)
-        steps = [(moves, loss, self._changes(here, moves)) for moves, loss in self._steps(here)]
-        scored = [(self._after(now, changes), loss, moves) for moves, loss, changes in steps]
-        allowed = ((v, loss, i) for i, (v, loss, moves) in enumerate(scored) if self._allowed(here, moves))
-        best = min(allowed, default=None)
-        if best is not None and _better(best[0], best[1], violation):
-            return scored[best[2]][2]
-        return self._best_pair(here, now, violation, steps)
+        now = np.array([limit.model.predict_ms(here) for limit in self._limits])
+        violation = float(_violation(now, self._limits))
+        steps = self._steps(here)
+        after = _violation(now + steps.changes, self._limits)
+        better = np.flatnonzero(_better(after, steps.losses, violation))
+        ranked = (steps.moves[i] for i in better[np.lexsort((steps.losses[better], after[better]))])
+        best = next((moves for moves in ranked if self._allowed(here, moves)), None)
+        return best or self._best_pair(here, now, violation, steps)
 
-    def _best_pair(
-        self, here: dict[str, int], now: list[float], violation: float, steps: list[tuple[Moves, float, list[float]]]
-    ) -> Moves:
+    def _best_pair(self, here: dict[str, int], now: NDArray[np.float64], violation: float, steps: _Steps) -> Moves:
         """The pair of steps of least loss that holds up exactly, among those that do when their changes are added."""
-        ranked: list[tuple[float, float, int, Moves]] = []
-        for first, gained, faster in steps:
-            for second, lost, slower in steps:
-                if gained < 0.0 <= lost and gained + lost < 0.0 and first.keys() != second.keys():
-                    changes = [a + b for a, b in zip(faster, slower, strict=True)]
-                    ranked.append((self._after(now, changes), gained + lost, len(ranked), {**first, **second}))
-        for estimate, loss, _, moves in sorted(ranked)[:_TRIED]:
-            if not _better(estimate, loss, violation):
-                break
-            exact = self._after(now, self._changes(here, moves))
+        wider, narrower = np.flatnonzero(steps.losses < 0.0), np.flatnonzero(steps.losses >= 0.0)
+        losses = np.add.outer(steps.losses[wider], steps.losses[narrower])
+        after = _violation(now + steps.changes[wider, np.newaxis] + steps.changes[narrower], self._limits)
+        better = np.argwhere((losses < 0.0) & _better(after, losses, violation))
+        ranked = better[np.lexsort((losses[*better.T], after[*better.T]))]
+        pairs = ((steps.moves[wider[i]], steps.moves[narrower[j]], losses[i, j]) for i, j in ranked)
+        distinct = ((first | second, loss) for first, second, loss in pairs if first.keys() != second.keys())
+        moves: Moves
+        for moves, loss in itertools.islice(distinct, _TRIED):
+            exact = _violation(now + self._changes(here, moves), self._limits)
             if _better(exact, loss, violation) and self._allowed(here, moves):
                 return moves
         return {}
@@ -93,52 +110,66 @@ class _Search:
     def _allowed(self, here: dict[str, int], moves: Moves) -> bool:
         return not self._avoid or {**here, **moves} not in self._avoid
 
-    def _steps(self, here: dict[str, int]) -> Iterator[tuple[Moves, float]]:
+    def _steps(self, here: dict[str, int]) -> _Steps:
+        """Every group to its next wider and narrower candidate."""
+        found = list(self._neighbours(here))
+        changes = [self._changes(here, moves) for moves, _ in found]
+        return _Steps(
+            moves=[moves for moves, _ in found],
+            losses=np.array([loss for _, loss in found]),
+            changes=np.array(changes).reshape(len(found), len(self._limits)),
+        )
+
+    def _neighbours(self, here: dict[str, int]) -> Iterator[tuple[Moves, float]]:
         for choice in self._choices:
             index = choice.widths.index(here[choice.group])
             for other in (index - 1, index + 1):
                 if 0 <= other < len(choice.widths) and choice.widths[other] and choice.widths[index]:
                     yield {choice.group: choice.widths[other]}, float(choice.loss[other] - choice.loss[index])
 
-    def _changes(self, here: dict[str, int], moves: Moves) -> list[float]:
-        return [predictor.change(here, moves) for predictor in self._predictors]
+    def _changes(self, here: dict[str, int], moves: Moves) -> NDArray[np.float64]:
+        return np.array([predictor.change(here, moves) for predictor in self._predictors])
 
-    def _after(self, now: Sequence[float], changes: Sequence[float]) -> float:
-        return _violation([ms + change for ms, change in zip(now, changes, strict=True)], self._limits)
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A node's cost, remembered at the widths it was asked for."""
+
+    node: CostNode
+    groups: tuple[str, ...]
+    known: dict[tuple[int, ...], float]
+
+    def cost(self, widths: dict[str, int]) -> float:
+        key = tuple([widths[group] for group in self.groups])
+        if key not in self.known:
+            self.known[key] = self.node.cost_ms(widths)
+        return self.known[key]
 
 
 class _Predictor:
-    """A latency model's changes, from the nodes that a move touches, each remembered at the widths it was asked for."""
+    """A latency model's changes, from the nodes that a move touches."""
 
     def __init__(self, model: LatencyModel) -> None:
-        self._known: dict[tuple[int, tuple[int, ...]], float] = {}
-        self._touched: dict[str, list[tuple[int, CostNode]]] = defaultdict(list)
+        self._touched: dict[str, dict[int, _Node]] = defaultdict(dict)
         for index, node in enumerate(model.nodes):
-            for group in node.groups:
-                self._touched[group].append((index, node))
+            remembered = _Node(node, tuple(node.groups), {})
+            for group in remembered.groups:
+                self._touched[group][index] = remembered
 
     def change(self, here: dict[str, int], moves: Moves) -> float:
         """The ms that the moves add."""
         there = {**here, **moves}
-        nodes = dict(item for group in moves for item in self._touched[group])
-        return sum(self._cost(i, node, there) - self._cost(i, node, here) for i, node in nodes.items())
-
-    def _cost(self, index: int, node: CostNode, widths: dict[str, int]) -> float:
-        key = (index, tuple(widths[group] for group in node.groups))
-        if key not in self._known:
-            self._known[key] = node.cost_ms(widths)
-        return self._known[key]
+        nodes = {index: node for group in moves for index, node in self._touched[group].items()}
+        return sum(node.cost(there) - node.cost(here) for node in nodes.values())
 
 
-def _violation(latencies: Sequence[float], limits: Sequence[Limit]) -> float:
-    """How far the latencies lie outside their limits, in shares of the upper ones."""
-    excess = [
-        max(ms - limit.high, limit.low - ms, 0.0) / limit.high for ms, limit in zip(latencies, limits, strict=True)
-    ]
-    total = sum(excess)
-    return total if total > _TOLERANCE else 0.0
+def _violation(latencies: NDArray[np.float64], limits: Sequence[Limit]) -> NDArray[np.float64]:
+    """How far the latencies (ms, ... x targets) lie outside their limits, in shares of the upper ones."""
+    low, high = np.array([(limit.low, limit.high) for limit in limits]).T
+    total = (np.maximum(np.maximum(latencies - high, low - latencies), 0.0) / high).sum(axis=-1)
+    return np.where(total > _TOLERANCE, total, 0.0)
 
 
-def _better(violation: float, loss: float, than: float) -> bool:
+def _better(violation: NDArray[np.float64], loss: NDArray[np.float64], than: float) -> NDArray[np.bool_]:
     """Nearer to the limits, or as near with less loss."""
-    return violation < than - _TOLERANCE or (violation <= than and loss < -_TOLERANCE)
+    return (violation < than - _TOLERANCE) | ((violation <= than) & (loss < -_TOLERANCE))

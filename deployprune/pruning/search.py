@@ -70,7 +70,7 @@ def search(
         linear = any(table.bilinear for table in tables)
         if solution.widths is None and not linear:
             return None
-        found = polish(solution.widths or incumbent, menu, limits, avoid)
+        found = polish(solution.widths or incumbent, menu, limits, avoid, deadline)
         before, loss = best, _loss(found, menu)
         if within(found, limits) and found not in avoid and (best is None or loss < best[0]):
             best = (loss, found)

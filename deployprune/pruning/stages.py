@@ -51,8 +51,8 @@ class Menus:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A search until ``deadline`` for widths that are not among ``avoid``; better ones than were found are looked for
-    until ``leisure`` (both of time.monotonic)."""
+    """A search until ``deadline`` for widths that are not among ``avoid``; for better ones than were found no search
+    begins after ``leisure`` (both of time.monotonic), and none goes on past the middle between the two."""
 
     deadline: float
     leisure: float
@@ -63,7 +63,8 @@ class Attempt:
         best: Found | None = None
         for menu in menus:
             if best is None or time.monotonic() < self.leisure:
-                found = search(menu, limits, self.deadline, self.avoid)
+                deadline = self.deadline if best is None else (self.leisure + self.deadline) / 2.0
+                found = search(menu, limits, deadline, self.avoid)
                 if found is not None and _keeps_more(found, best):
                     best = found
         return best

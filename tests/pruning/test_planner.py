@@ -14,8 +14,9 @@ from made_up_models import Model, Node, attention, brute_force, chain, conv, den
 
 from deployprune.errors import UnsupportedModelError, UsageError
 from deployprune.pruning import program, search
-from deployprune.pruning.candidates import Choice, Region
+from deployprune.pruning.candidates import Choice, Region, choices
 from deployprune.pruning.planner import floor_ms, plan_widths
+from deployprune.pruning.polish import Limit, polish, within
 from deployprune.pruning.program import Solution
 from deployprune.records import ChannelGroup, LatencyModel
 
@@ -122,6 +123,20 @@ def test_past_its_time_the_planner_keeps_what_it_has(monkeypatch: pytest.MonkeyP
     assert len(solved) > 1
     assert max(solved) <= 0.8 * 10.0
     assert calm.gap <= hasty.gap + 1e-9
+
+
+def test_past_its_time_polishing_only_mends() -> None:
+    """Widths that are too slow are brought within the limits, and what is within them is left as it is."""
+    model, importance = chain(SMALL), importances(SMALL)
+    menu = choices(SMALL, importance, max_candidates=8, channel_step=8)
+    limits = [Limit(model=model, low=0.0, high=0.5 * dense_ms(model, SMALL))]
+    past = time.monotonic()
+    dense, narrow = {g.name: g.size for g in SMALL}, {choice.group: choice.widths[0] for choice in menu}
+    assert within(polish(dense, menu, limits, deadline=past), limits)
+    assert polish(narrow, menu, limits, deadline=past) == narrow
+    better = polish(narrow, menu, limits)
+    assert within(better, limits)
+    assert loss_of(better, SMALL, importance) < loss_of(narrow, SMALL, importance)
 
 
 def test_keeps_the_most_important_units_and_says_what_is_lost() -> None:
