@@ -49,11 +49,17 @@ def gap_between(loss: float, bound: float) -> float:
 
 
 def search(
-    menu: Sequence[Choice], limits: Sequence[Limit], deadline: float, avoid: Sequence[Mapping[str, int]] = ()
+    menu: Sequence[Choice],
+    limits: Sequence[Limit],
+    deadline: float,
+    avoid: Sequence[Mapping[str, int]] = (),
+    *,
+    insist: bool = True,
 ) -> Found | None:
     """The widths of least loss within the limits, and not among ``avoid``, or None where none are found.
 
-    ``deadline`` is of time.monotonic.
+    ``deadline`` is of time.monotonic. Past it all rounds are still made where nothing was found, but not without
+    ``insist``.
     """
     menu = _affordable(menu, limits)
     incumbent = _start(menu, limits)
@@ -74,7 +80,7 @@ def search(
         before, loss = best, _loss(found, menu)
         if within(found, limits) and found not in avoid and (best is None or loss < best[0]):
             best = (loss, found)
-        if not linear or found == incumbent or _is_over(before, best, deadline):
+        if not linear or found == incumbent or _is_over(before, best, deadline, insist):
             break
         incumbent = found
     if best is None:
@@ -83,13 +89,15 @@ def search(
 
 
 def _is_over(
-    before: tuple[float, dict[str, int]] | None, best: tuple[float, dict[str, int]] | None, deadline: float
+    before: tuple[float, dict[str, int]] | None,
+    best: tuple[float, dict[str, int]] | None,
+    deadline: float,
+    insist: bool,
 ) -> bool:
-    """Whether widths that were found are kept: there is no time for others, or the last were hardly better."""
-    if best is None:
-        return False
-    late = time.monotonic() + _LEAST_S >= deadline
-    return late or (before is not None and gap_between(before[0], best[0]) < _SETTLED)
+    """Whether no other widths are looked for: there is no time for them, or the last were hardly better."""
+    if time.monotonic() + _LEAST_S >= deadline and (best is not None or not insist):
+        return True
+    return before is not None and best is not None and gap_between(before[0], best[0]) < _SETTLED
 
 
 def _loss(widths: dict[str, int], menu: Sequence[Choice]) -> float:

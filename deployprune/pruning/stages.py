@@ -64,7 +64,7 @@ class Attempt:
         for menu in menus:
             if best is None or time.monotonic() < self.leisure:
                 deadline = self.deadline if best is None else (self.leisure + self.deadline) / 2.0
-                found = search(menu, limits, deadline, self.avoid)
+                found = search(menu, limits, deadline, self.avoid, insist=best is None)
                 if found is not None and _keeps_more(found, best):
                     best = found
         return best

@@ -125,6 +125,25 @@ def test_past_its_time_the_planner_keeps_what_it_has(monkeypatch: pytest.MonkeyP
     assert calm.gap <= hasty.gap + 1e-9
 
 
+def test_insists_on_widths_only_where_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the deadline, where no round found any within the limits: all rounds are made, or the first was the last."""
+    groups = [group("a", 32), *(group(f"g{i}", 32) for i in range(5))]
+    model, importance = dense_block(groups), importances(groups)
+    menu = choices(groups, importance, max_candidates=6, channel_step=8)
+    limits = [Limit(model=model, low=0.0, high=0.5 * dense_ms(model, groups))]
+    asked: list[dict[str, int]] = []
+
+    def astray(widths: dict[str, int], *_: Any) -> dict[str, int]:
+        asked.append(widths)
+        return {g.name: g.size - 8 * (len(asked) % 2) for g in groups}
+
+    monkeypatch.setattr(search, "polish", astray)
+    assert search.search(menu, limits, time.monotonic(), insist=False) is None
+    assert len(asked) == 1
+    assert search.search(menu, limits, time.monotonic()) is None
+    assert len(asked) > 2
+
+
 def test_past_its_time_polishing_only_mends() -> None:
     """Widths that are too slow are brought within the limits, and what is within them is left as it is."""
     model, importance = chain(SMALL), importances(SMALL)
