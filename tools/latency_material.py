@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -30,6 +31,7 @@ from deployprune.records import ChannelGroup, LatencyTable, Target, VariantRun
 __all__ = ["Case", "Conditions", "Recording", "Subject", "print_rows"]
 
 _STEPS = (1, 8, 16, 1)  # channels between the widths of successive unseen variants
+_COPIES = 3  # of every unseen variant, each timed as one of the table's is: an error is told by what is known better
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,14 @@ class Conditions:
         bench = Workbench(load_config(None, settings, {}), SilentObserver(), MODELS[case.model].build())
         seen = choose_variants(bench.groups, self.variants, bench.config.seed)
         with TemporaryDirectory(prefix="bench-latency-") as folder:
-            variants = Variants(bench, (*seen, *choose_unseen(bench.groups, self.unseen)), Path(folder))
+            unseen = tuple(choose_unseen(bench.groups, self.unseen))
+            variants = Variants(bench, (*seen, *unseen * _COPIES), Path(folder))
             yield Subject(case=case, variants=variants, first_unseen=len(seen), recordings=self.recordings)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network on one target: dense and the variants of its table as files, and behind them the unseen ones."""
+    """A network on one target: dense and the variants of its table as files, and behind them copies of the unseen."""
 
     case: Case
     variants: Variants
@@ -109,7 +112,7 @@ class Subject:
     @cached_property
     def recording(self) -> Recording:
         """What was measured of the variants: now, unless it was before."""
-        unseen = len(self.variants.widths) - self.first_unseen
+        unseen = (len(self.variants.widths) - self.first_unseen) // _COPIES
         place = self.recordings / f"{'-'.join(map(str, self.case.cells))}-{self.first_unseen}+{unseen}.json"
         if place.is_file():
             return decode(place.read_bytes(), Recording, name=place.name)
@@ -123,7 +126,7 @@ class Subject:
         return fit_latency(self.recording.table, self.bench.analysis.record)
 
     def _measure(self) -> Recording:
-        """The table's part of the seconds is as by default, and the unseen variants have as much each."""
+        """The table's part of the seconds is as by default, and the copies of the unseen variants have as much each."""
         backend, started = backend_of(self.target), time.monotonic()
         for index in range(self.first_unseen):
             self.variants.path(index, backend)
@@ -136,7 +139,20 @@ class Subject:
         seen = replace(whole, runs=runs, seconds=whole.seconds * len(runs) / len(whole.runs))
         step = learn_channel_step(seen, self.bench.analysis.record)
         table = replace(seen, channel_step=step)
-        return Recording(table=table, unseen=whole.runs[self.first_unseen :], file_seconds=file_seconds)
+        copies = whole.runs[self.first_unseen :]
+        count = len(copies) // _COPIES
+        unseen = tuple(_joined(copies[index::count]) for index in range(count))
+        return Recording(table=table, unseen=unseen, file_seconds=file_seconds)
+
+
+def _joined(copies: Sequence[VariantRun]) -> VariantRun:
+    """What was measured of the copies of one variant, as one."""
+    return replace(
+        copies[0],
+        total_ms=fmean(run.total_ms for run in copies),
+        samples_ms=tuple(sample for run in copies for sample in run.samples_ms),
+        dense_ms=tuple(sample for run in copies for sample in run.dense_ms),
+    )
 
 
 def choose_unseen(groups: Sequence[ChannelGroup], count: int, seed: int = 7) -> list[dict[str, int]]:
