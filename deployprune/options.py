@@ -131,7 +131,10 @@ class TableConfig(Section, frozen=True):
     """How the latency table is measured."""
 
     variants: Annotated[int, about("whole-model variants that are timed", ge=6)] = 40
-    rounds: Annotated[int, about("interleaved timings of each variant", flag="--table-rounds", ge=3)] = 15
+    rounds: Annotated[
+        int,
+        about("interleaved timings of each variant; up to twice as many if they differ", flag="--table-rounds", ge=3),
+    ] = 15
     budget_seconds: Annotated[
         float, about("most seconds of a target's table, its files included", flag="--table-seconds", gt=0)
     ] = 90.0

@@ -19,6 +19,7 @@ from deployprune.codec import decode, encode
 from deployprune.config import load_config
 from deployprune.files import write_atomic
 from deployprune.options import TableConfig
+from deployprune.pipeline.exporting import write_formats
 from deployprune.pipeline.spending import measuring_seconds
 from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.variants import Variants
@@ -50,7 +51,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Recording:
-    """A table, and runs of variants that it was not fitted to, measured together; seconds that making files took."""
+    """A table, and runs of variants that it was not fitted to, measured together; seconds that making files took.
+
+    The dense model's are not among them: every run exports it, and its tables find it there.
+    """
 
     table: LatencyTable
     unseen: tuple[VariantRun, ...]
@@ -81,7 +85,8 @@ class Conditions:
         seen = choose_variants(bench.groups, self.variants, bench.config.seed)
         with TemporaryDirectory(prefix="bench-latency-") as folder:
             unseen = tuple(choose_unseen(bench.groups, self.unseen))
-            variants = Variants(bench, (*seen, *unseen * _COPIES), Path(folder))
+            dense = _export_dense(bench, Path(folder))
+            variants = Variants(bench, (*seen, *unseen * _COPIES), Path(folder), dense)
             yield Subject(case=case, variants=variants, first_unseen=len(seen), recordings=self.recordings)
 
 
@@ -143,6 +148,13 @@ class Subject:
         count = len(copies) // _COPIES
         unseen = tuple(_joined(copies[index::count]) for index in range(count))
         return Recording(table=table, unseen=unseen, file_seconds=file_seconds)
+
+
+def _export_dense(bench: Workbench, folder: Path) -> dict[str, Path]:
+    """The dense model's files by format, as a run has them before it measures."""
+    formats = [backend_of(target).format for target in bench.targets]
+    static = bench.config.export.static
+    return write_formats(bench.module, bench.examples(), bench.specs, folder / "dense", formats, static=static)
 
 
 def _joined(copies: Sequence[VariantRun]) -> VariantRun:

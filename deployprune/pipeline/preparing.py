@@ -43,7 +43,8 @@ def measure_tables(run: Run) -> dict[str, LatencyTable]:
     targets = run.bench.targets
     recorded = all(run.directory.has(table_step(target_key(target))) for target in targets)
     given = {} if recorded else given_tables(run.bench)
-    with variant_files(run.bench, run.config.table.variants, run.directory.root) as variants:
+    count, dense = run.config.table.variants, run.dense_files()
+    with variant_files(run.bench, count, run.directory.root, dense) as variants:
         if recorded or len(by_device(targets)) == 1:
             return {target_key(target): _measure(run, target, variants, given) for target in targets}
         return _measure_fleet(run, variants, given)

@@ -74,6 +74,11 @@ class Run:
         export = self.directory.read(DENSE)
         return {target_key(t): artifact_path(export, self.directory.root, t) for t in self.bench.targets}
 
+    def dense_files(self) -> dict[str, Path]:
+        """The dense model's file in every format that there is."""
+        artifacts = self.directory.read(DENSE).artifacts
+        return {artifact.format: self.directory.root / artifact.path for artifact in artifacts}
+
     def ceilings(self) -> tuple[Ceiling, ...]:
         """The configured limits beside latency."""
         if not self.config.pruning.limits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from statistics import fmean
 
 __all__ = ["Spending", "measuring_seconds"]
@@ -11,7 +12,6 @@ _MEASURING_SHARE = 0.4  # of the time that a table may take, however long its fi
 _PROFILE_SHARE = 0.3  # of the time for measuring
 _FEWEST_PROFILED = 20  # variants of which node times are taken, however long that takes
 _OPENING_SHARE = 0.5  # of the time for blocks, that opening their files may take
-_WORTHWHILE = 0.6  # of the seconds of the pass before: what another is begun for
 
 
 def measuring_seconds(budget_s: float, files_s: float) -> float:
@@ -25,26 +25,25 @@ class Spending:
 
     left: float
     _profiling_left: float = field(init=False)
-    _pass_s: float = field(default=0.0, init=False)
     _openings: list[float] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._profiling_left = _PROFILE_SHARE * self.left
 
-    def share(self, in_pass: int, in_all: int) -> float:
-        """Seconds for the next block, with ``in_pass`` blocks to come in this pass and ``in_all`` in all passes.
+    def share(self, required: int, planned: int) -> float:
+        """Seconds for the next block, with ``planned`` blocks to come, of which ``required`` are timed in any case.
 
-        Passes for which opening the files would take more than half of the time are not counted on.
+        Blocks for which opening the files would take more than half of the time are not counted on.
         """
-        left = max(self.left - max(self._profiling_left, 0.0), 0.0)
-        opening = fmean(self._openings) if self._openings else 0.0
-        affordable = _OPENING_SHARE * left / opening if opening > 0.0 else in_all
-        return left / max(in_pass, min(in_all, affordable))
+        return self._left_for_blocks() / max(required, min(planned, self._affordable()), 1)
+
+    def affords_another(self) -> bool:
+        """Whether opening another block's files would take half of what is left, or less."""
+        return self._affordable() >= 1.0
 
     def spend_on_block(self, seconds: float, opening_s: float) -> None:
         """Take off what a block took, of it ``opening_s`` before the first sample."""
         self._openings.append(opening_s)
-        self._pass_s += seconds
         self.left -= seconds
 
     def profiles(self, done: int) -> bool:
@@ -56,7 +55,14 @@ class Spending:
         self._profiling_left -= seconds
         self.left -= seconds
 
-    def begins_another_pass(self) -> bool:
-        """Whether enough is left for a pass like the one that ended. Nodes need no more time."""
-        last, self._pass_s, self._profiling_left = self._pass_s, 0.0, 0.0
-        return self.left >= _WORTHWHILE * last
+    def end_profiling(self) -> None:
+        """Leave what the nodes' times have not taken to the blocks."""
+        self._profiling_left = 0.0
+
+    def _left_for_blocks(self) -> float:
+        return max(self.left - max(self._profiling_left, 0.0), 0.0)
+
+    def _affordable(self) -> float:
+        """Blocks that the time allows for."""
+        opening = fmean(self._openings) if self._openings else 0.0
+        return _OPENING_SHARE * self._left_for_blocks() / opening if opening > 0.0 else inf

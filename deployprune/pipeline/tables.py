@@ -20,7 +20,7 @@ from deployprune.pipeline.variants import Variants
 from deployprune.profiling.conformal import conformal_error
 from deployprune.profiling.fit import learn_channel_step
 from deployprune.profiling.measure import measure_interleaved
-from deployprune.profiling.totals import joint_totals
+from deployprune.profiling.totals import joint_totals, uncertainty
 from deployprune.progress import Task
 from deployprune.records import LatencyTable, Measurement, NodeTime, Target, VariantRun
 from deployprune.stats import split_half_noise
@@ -29,6 +29,8 @@ __all__ = ["bound_session", "draw_feeds", "measure_table", "time_nodes"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _PASSES = 3  # over all variants, in other company: a machine is for minutes unlike itself, which no pairing cancels
+_MOST_PASSES = 6  # where variants differ from pass to pass
+_STEADY = 0.005  # relative: what totals may be unsure by, on average
 _FEWEST_ROUNDS = 2  # in a pass
 _WARM_UP = 3
 _SAMPLE_MS = 2.0
@@ -47,6 +49,11 @@ class Block:
     measured: dict[int, Measurement]
     opening_s: float
 
+    @property
+    def samples(self) -> dict[int, tuple[float, ...]]:
+        """The ms of every variant."""
+        return {index: timed.samples_ms for index, timed in self.measured.items()}
+
 
 def measure_table(variants: Variants, target: Target, budget_s: float, task: Task) -> LatencyTable:
     """Measure one target's table in ``budget_s`` seconds, where they allow for two rounds of every variant.
@@ -58,7 +65,7 @@ def measure_table(variants: Variants, target: Target, budget_s: float, task: Tas
     spending = Spending(measuring_seconds(budget_s, time.monotonic() - started))
     with fresh_backend(target) as backend:
         blocks, nodes = _measure_blocks(variants, backend, target, spending, task)
-    totals = joint_totals([{index: timed.samples_ms for index, timed in block.measured.items()} for block in blocks])
+    totals = joint_totals([block.samples for block in blocks])
     runs = []
     for index, widths in enumerate(variants.widths):
         own, dense = (_samples(which, [block for block in blocks if index in block.measured]) for which in (index, 0))
@@ -90,30 +97,35 @@ def _measure_blocks(
 ) -> tuple[list[Block], Nodes]:
     """The variants' times in passes, as far as the seconds last, and in the first one their nodes' times.
 
-    Where these take longer than their share, they are taken of twenty variants, in random order and with dense.
+    Where these take longer than their share, they are taken of twenty variants, in random order and with dense. The
+    first pass is always whole.
     """
-    config = variants.bench.config
-    passes = [_shared_out(len(variants.widths), config.seed + number) for number in range(_PASSES)]
-    feeds = draw_feeds(variants.path(0, backend), backend, target, config.seed)
+    seed = variants.bench.config.seed
+    feeds = draw_feeds(variants.path(0, backend), backend, target, seed)
     blocks: list[Block] = []
     nodes: Nodes = {}
-    for number, parts in enumerate(passes):
+    for number in range(_MOST_PASSES):
+        parts = _shared_out(len(variants.widths), seed + number)
         for position, indices in enumerate(parts):
-            done = len(blocks) / (_PASSES * len(parts))
-            task.update(_FILES_DONE + (0.95 - _FILES_DONE) * done, note=f"pass {number + 1} of {_PASSES}")
+            done = min(len(blocks) / (_PASSES * len(parts)), 1.0)
+            task.update(_FILES_DONE + (0.95 - _FILES_DONE) * done, note=f"pass {number + 1}")
+            if number and not spending.affords_another():
+                return blocks, nodes
             in_pass = len(parts) - position
-            share = spending.share(in_pass, in_pass + len(parts) * (_PASSES - 1 - number))
+            planned = in_pass + len(parts) * max(_PASSES - 1 - number, 0)
+            share = spending.share(0 if number else in_pass, planned)
             began = time.monotonic()
-            block = _time_block(variants, indices, backend, target, share, config.seed + len(blocks))
+            block = _time_block(variants, indices, backend, target, share, seed + len(blocks))
             spending.spend_on_block(time.monotonic() - began, block.opening_s)
             blocks.append(block)
-            for index in indices if number == 0 else ():
+            for index in () if number else indices:
                 if index in nodes or not spending.profiles(len(nodes)):
                     continue
                 began, path = time.monotonic(), variants.path(index, backend)
                 nodes[index] = time_nodes(path, backend, target, feeds, block.measured[index].p50)
                 spending.spend_on_nodes(time.monotonic() - began)
-        if not spending.begins_another_pass():
+        spending.end_profiling()
+        if number + 1 >= _PASSES and uncertainty([block.samples for block in blocks]) <= _STEADY:
             break
     return blocks, nodes
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,14 +41,20 @@ def export_widths(bench: Workbench, widths: dict[str, int], stem: Path, formats:
 
 @dataclass(frozen=True)
 class Variants:
-    """Variants of one model as files, made on first use; ``widths[0]`` is dense."""
+    """Variants of one model as files, made on first use; ``widths[0]`` is dense, of which there may be files already.
+
+    Those are ``dense``, by format.
+    """
 
     bench: Workbench
     widths: tuple[dict[str, int], ...]
     folder: Path
+    dense: Mapping[str, Path] = field(default_factory=dict)
 
     def path(self, index: int, backend: Backend) -> Path:
         """The file of variant ``index`` that ``backend`` opens."""
+        if index == 0 and backend.format in self.dense:
+            return self.dense[backend.format]
         return self.file(f"variant-{index}", self.widths[index], backend)
 
     def write_all(self, backends: Sequence[Backend], task: Task, share: float = 1.0) -> None:
@@ -100,21 +106,25 @@ class Variants:
         return None
 
     def _sample(self, index: int, widths: dict[str, int]) -> Sample:
-        stem = self.folder / (f"probe-{index}" if index else "variant-0")
-        export_widths(self.bench, widths, stem, _formats(self.bench) if index == 0 else ())
-        return Sample(model=onnx.load(get_format("onnx").path(stem), load_external_data=False), widths=widths)
+        path = self.dense.get("onnx")
+        if index or path is None:
+            stem = self.folder / (f"probe-{index}" if index else "variant-0")
+            path = export_widths(self.bench, widths, stem, _formats(self.bench) if index == 0 else ())["onnx"]
+        return Sample(model=onnx.load(path, load_external_data=False), widths=widths)
 
 
 @contextmanager
-def variant_files(bench: Workbench, count: int, folder: Path | None = None) -> Iterator[Variants]:
-    """``count`` variants whose files are gone when the tables are measured.
+def variant_files(
+    bench: Workbench, count: int, folder: Path | None = None, dense: Mapping[str, Path] | None = None
+) -> Iterator[Variants]:
+    """``count`` variants whose files are gone when the tables are measured, but for the ``dense`` ones given by format.
 
     They are written below ``folder``, or else among the system's temporary files. What a killed process left there is
     known by its name: :func:`deployprune.files.remove_unfinished` removes it.
     """
     chosen = choose_variants(bench.groups, count, bench.config.seed)
     with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as place:
-        yield Variants(bench, tuple(chosen), Path(place).resolve())
+        yield Variants(bench, tuple(chosen), Path(place).resolve(), dense or {})
 
 
 def _formats(bench: Workbench) -> list[str]:

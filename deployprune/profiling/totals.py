@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import least_squares
 
-__all__ = ["joint_totals"]
+__all__ = ["BlockSamples", "joint_totals", "uncertainty"]
 
 _QUIET = 0.25  # the quantile of the samples that counts: other work makes inferences slower, never faster
 _TYPICAL = 0.01  # relative: what a quartile is usually off by; much more than that was disturbed
 
 
-def joint_totals(blocks: Sequence[Mapping[int, Sequence[float]]]) -> dict[int, float]:
-    """The ms of every variant, from ``blocks`` of samples of a few variants that took turns, always with dense (0).
+BlockSamples = Mapping[int, Sequence[float]]
+"""The ms of some variants, by number, that took turns with each other and with dense (0)."""
+
+
+def joint_totals(blocks: Sequence[BlockSamples]) -> dict[int, float]:
+    """The ms of every variant, from ``blocks`` of a few of them each.
 
     A sample takes what its variant takes times what the machine was like for all of its block: an incomplete block
     design (Yates 1936), fitted in logarithms and robustly. So what changes between the blocks cancels out, and a
@@ -32,3 +38,17 @@ def joint_totals(blocks: Sequence[Mapping[int, Sequence[float]]]) -> dict[int, f
     ).x
     scale = float(np.median([np.quantile(block[0], _QUIET) for block in blocks]))
     return {name: scale * float(np.exp(found[index] - found[0])) for index, name in enumerate(names)}
+
+
+def uncertainty(blocks: Sequence[BlockSamples]) -> float:
+    """The mean relative standard error of what the variants take beside dense, by how it differs between blocks.
+
+    Infinite where no variant is in two of them.
+    """
+    logs: defaultdict[int, list[float]] = defaultdict(list)
+    for block in blocks:
+        dense = np.quantile(block[0], _QUIET)
+        for name in block.keys() - {0}:
+            logs[name].append(math.log(np.quantile(block[name], _QUIET) / dense))
+    errors = [np.std(own, ddof=1) / math.sqrt(len(own)) for own in logs.values() if len(own) > 1]
+    return float(np.mean(errors)) if errors else math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.variants import Variants, variant_files
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import SilentObserver
+from deployprune.records import Measurement
 
 
 def test_files_leave_what_they_did_not_take_and_two_fifths_at_least() -> None:
@@ -24,7 +26,7 @@ def test_files_leave_what_they_did_not_take_and_two_fifths_at_least() -> None:
     assert measuring_seconds(90.0, 300.0) == 36.0
 
 
-def test_passes_are_counted_on_as_far_as_opening_their_files_leaves_half_of_the_time() -> None:
+def test_blocks_are_counted_on_as_far_as_opening_their_files_leaves_half_of_the_time() -> None:
     spending = Spending(left=100.0)
     assert spending.share(6, 18) == pytest.approx(70.0 / 18)  # the rest is for the nodes
     spending.spend_on_block(4.0, opening_s=0.5)
@@ -33,14 +35,18 @@ def test_passes_are_counted_on_as_far_as_opening_their_files_leaves_half_of_the_
     dear.spend_on_block(5.0, opening_s=4.0)
     assert dear.share(5, 17) == pytest.approx(65.0 / (0.5 * 65.0 / 4.0))
     dear.spend_on_block(40.0, opening_s=20.0)
-    assert dear.share(4, 16) == pytest.approx(25.0 / 4)  # this pass is ended in any case
+    assert dear.share(4, 16) == pytest.approx(25.0 / 4)  # these are timed in any case
 
 
-def test_another_pass_begins_where_most_of_one_fits() -> None:
-    for left, begins in ((30.0, True), (11.0, False)):
-        spending = Spending(left=left + 20.0)
-        spending.spend_on_block(20.0, opening_s=1.0)
-        assert spending.begins_another_pass() is begins
+def test_no_further_block_begins_where_opening_its_files_would_take_most_of_what_is_left() -> None:
+    spending = Spending(left=30.0)
+    spending.end_profiling()
+    assert spending.affords_another()
+    spending.spend_on_block(10.0, opening_s=8.0)
+    assert spending.affords_another()
+    assert spending.share(0, 12) == pytest.approx(20.0 / (0.5 * 20.0 / 8.0))
+    spending.spend_on_block(10.0, opening_s=8.0)
+    assert not spending.affords_another()
 
 
 def test_nodes_that_take_long_are_timed_of_twenty_variants() -> None:
@@ -89,3 +95,24 @@ def test_a_table_spends_on_measuring_what_its_files_left(
     assert len(table.runs) == 6
     assert table.seconds == files_s
     assert granted[0] == pytest.approx(left_s * 0.7 / 3)  # of three passes, beside the nodes' times
+
+
+@pytest.mark.parametrize(("scatter", "passes"), [(0.0, 3), (0.1, 6)])
+def test_a_table_takes_more_passes_where_its_variants_differ_between_them(
+    variants: Variants, scatter: float, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    measure = tables.measure_interleaved
+
+    def scattered(*args: object, **options: object) -> dict[str, Measurement]:
+        found = measure(*args, **options)  # type: ignore[arg-type]
+        factors = rng.lognormal(0.0, scatter, len(found)).tolist()
+        return {
+            name: Measurement(samples_ms=tuple(ms * factor for ms in timed.samples_ms))
+            for (name, timed), factor in zip(found.items(), factors, strict=True)
+        }
+
+    monkeypatch.setattr(tables, "measure_interleaved", scattered)
+    with SilentObserver().step("") as task:
+        table = measure_table(variants, variants.bench.targets[0], 60.0, task)
+    assert {len(run.samples_ms) for run in table.runs} == {5 * passes}

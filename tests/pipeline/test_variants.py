@@ -13,6 +13,7 @@ from torch import nn
 from deployprune.backends.registry import get_backend
 from deployprune.config import load_config
 from deployprune.export.template import Sample
+from deployprune.pipeline.exporting import export_files
 from deployprune.pipeline.variants import Variants, export_widths, variant_files
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import SilentObserver
@@ -57,6 +58,19 @@ def test_variants_are_cut_out_of_a_template(bench: Workbench, tmp_path: Path) ->
             with backend.open(variants.path(index, backend), Target(backend="onnxruntime")) as session:
                 outputs = session.run({session.inputs[0].name: np.ones((1, 3, 4, 4), np.float32)})
             assert outputs[0].shape == (1, 5)
+
+
+def test_files_of_the_dense_model_that_are_there_are_not_made_again(bench: Workbench, tmp_path: Path) -> None:
+    backend = get_backend("onnxruntime")
+    dense = export_files(bench, bench.module, tmp_path, tmp_path / "dense").artifacts[0]
+    files = {dense.format: tmp_path / dense.path}
+    with variant_files(bench, 6, tmp_path, files) as variants:
+        assert variants.template is not None
+        for index in range(len(variants.widths)):
+            variants.path(index, backend)
+        made = sorted(file.name for file in variants.folder.glob("*.onnx"))
+    assert made == ["probe-1.onnx", "probe-2.onnx", *(f"variant-{number}.onnx" for number in range(1, 6))]
+    assert files["onnx"].is_file()
 
 
 def test_many_groups_of_few_widths_are_not_mistaken_for_each_other(tmp_path: Path) -> None:

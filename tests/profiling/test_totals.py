@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from deployprune.profiling.totals import joint_totals
+from deployprune.profiling.totals import joint_totals, uncertainty
 
 RNG = np.random.default_rng(3)
 TRUE = {0: 10.0, 1: 7.0, 2: 5.0, 3: 9.0, 4: 2.0, 5: 6.0}
@@ -41,3 +43,15 @@ def test_a_disturbed_variant_is_told_by_its_other_blocks() -> None:
     blocks = blocks_of((1, 2, 3), (4, 5), (1, 4), (2, 5, 3), (1, 5), (2, 3, 4), spells=(1.0,) * 6, noise=0.002)
     blocks[0][1] = [ms * 1.4 for ms in blocks[0][1]]
     assert joint_totals(blocks) == pytest.approx(TRUE, rel=0.02)
+
+
+def test_totals_are_as_unsure_as_their_blocks_differ() -> None:
+    members = ((1, 2, 3, 4, 5),) * 9
+    assert uncertainty(blocks_of(*members, spells=(1.0, 1.3, 0.9) * 3)) == pytest.approx(0.0, abs=1e-12)
+    steady, noisy = (uncertainty(blocks_of(*members, spells=(1.0,) * 9, noise=noise)) for noise in (0.01, 0.04))
+    assert 0.001 < steady < 0.01
+    assert noisy == pytest.approx(4 * steady, rel=0.5)
+
+
+def test_variants_that_were_timed_once_tell_nothing_of_how_sure_they_are() -> None:
+    assert uncertainty(blocks_of((1, 2), (3, 4), spells=(1.0, 1.0))) == math.inf
