@@ -23,12 +23,13 @@ from deployprune.progress import SilentObserver
 from deployprune.pruning.candidates import kept_units
 from deployprune.records import Ratio, Target
 from deployprune.rundir import RunDirectory
-from deployprune.steps import PLAN
+from deployprune.steps import PLAN, VERIFICATION
 from deployprune.training.evaluate import accuracy
 
 __all__ = ["print_ways"]
 
 _SECONDS = 30.0
+_NO_DATA = "bench_fashion: the run has no data"
 _GLANCE = 5.0  # seconds of a comparison by which widths of the same latency are looked for
 
 
@@ -43,21 +44,45 @@ class _Outcome:
 
 
 def print_ways(runs: Mapping[str, Path]) -> None:
-    """A row for every way of every run (speed-up to folder), each recovered as the run was, as Markdown."""
+    """A row for every run (speed-up to folder), and for other ways that are recovered as it was, as Markdown."""
     print("\n| target | widths | importance kept | MACs | latency / dense | top-1 |")
     print("| --- | --- | --- | --- | --- | --- |")
     for speedup, folder in runs.items():
         run = RunDirectory.view(folder)
         bench = Workbench(run.config, SilentObserver())
-        for way, widths in _ways(run, bench).items():
-            found = _recover(bench, score_units(bench), widths)
-            latency = ", ".join(f"{key.split('-')[0]} {ratio.value:.3f}" for key, ratio in found.ratios.items())
-            cells = [speedup, way, f"{found.kept:.1%}", f"{found.macs:.1%}", latency, f"{found.accuracy:.2%}"]
-            print(f"| {' | '.join(cells)} |", flush=True)
+        importance = score_units(bench)
+        _print_row(speedup, "table", _own(run, bench, importance))
+        for way, widths in _others(run, bench, importance).items():
+            _print_row(speedup, way, _recover(bench, importance, widths))
 
 
-def _ways(run: RunDirectory, bench: Workbench) -> dict[str, Widths]:
-    """The run's own plan, and others of which no target was measured to take longer."""
+def _print_row(speedup: str, way: str, found: _Outcome) -> None:
+    latency = ", ".join(f"{key.split('-')[0]} {ratio.value:.3f}" for key, ratio in found.ratios.items())
+    cells = [speedup, way, f"{found.kept:.1%}", f"{found.macs:.1%}", latency, f"{found.accuracy:.2%}"]
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _own(run: RunDirectory, bench: Workbench, importance: Importance) -> _Outcome:
+    """What the run came to, by its own records."""
+    record, widths, targets = bench.analysis.record, run.read(PLAN).widths, run.read(VERIFICATION).targets
+    found = next(card.accuracy for card in targets[0].cards if card.role == "candidate")
+    if found is None:
+        raise SystemExit(_NO_DATA)
+    return _Outcome(
+        kept=importance_kept(importance, widths),
+        macs=record.macs_at(widths) / record.macs,
+        accuracy=found.value,
+        ratios={
+            target_key(verified.target): comparison.ratio
+            for verified in targets
+            for comparison in verified.comparisons
+            if comparison.role == "candidate"
+        },
+    )
+
+
+def _others(run: RunDirectory, bench: Workbench, importance: Importance) -> dict[str, Widths]:
+    """Other widths, of which no target was measured to take longer than the run's own plan."""
     own, step = run.read(PLAN).widths, max(table.channel_step for table in run.tables().values())
     with TemporaryDirectory(prefix="bench-fashion-") as folder:
         variants = Variants(bench, (bench.analysis.record.dense_widths(), own), Path(folder))
@@ -66,9 +91,8 @@ def _ways(run: RunDirectory, bench: Workbench) -> dict[str, Widths]:
             """As a share of the own plan's, on the target where that is largest."""
             return max(_share(variants, widths, target) for target in bench.targets)
 
-        record, importance = bench.analysis.record, score_units(bench)
-        others = others_at_latency(record, bench.groups, importance, latency, 1.0, channel_step=step)
-    return {"table": own, **others}
+        record = bench.analysis.record
+        return others_at_latency(record, bench.groups, importance, latency, 1.0, channel_step=step)
 
 
 def _share(variants: Variants, widths: Widths, target: Target) -> float:
@@ -85,7 +109,7 @@ def _recover(bench: Workbench, importance: Importance, widths: Widths) -> _Outco
         module, _ = recover(bench, kept, lambda: importance, None, task)
     record, data = bench.analysis.record, bench.data
     if data is None:
-        raise SystemExit("bench_fashion: the run has no data")
+        raise SystemExit(_NO_DATA)
     return _Outcome(
         kept=importance_kept(importance, widths),
         macs=record.macs_at(widths) / record.macs,
