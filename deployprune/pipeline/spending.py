@@ -30,20 +30,21 @@ class Spending:
     def __post_init__(self) -> None:
         self._profiling_left = _PROFILE_SHARE * self.left
 
-    def share(self, required: int, planned: int) -> float:
-        """Seconds for the next block, with ``planned`` blocks to come, of which ``required`` are timed in any case.
+    def share(self, opening_s: float, required: int, planned: int) -> float:
+        """Seconds for a block whose files took ``opening_s`` to open.
 
-        Blocks for which opening the files would take more than half of the time are not counted on.
+        It is the first of ``planned`` blocks to come, of which ``required`` are timed in any case. Blocks for which
+        opening the files would take more than half of the time are not counted on.
         """
+        self._openings.append(opening_s)
         return self._left_for_blocks() / max(required, min(planned, self._affordable()), 1)
 
     def affords_another(self) -> bool:
         """Whether opening another block's files would take half of what is left, or less."""
         return self._affordable() >= 1.0
 
-    def spend_on_block(self, seconds: float, opening_s: float) -> None:
-        """Take off what a block took, of it ``opening_s`` before the first sample."""
-        self._openings.append(opening_s)
+    def spend_on_block(self, seconds: float) -> None:
+        """Take off what a block took."""
         self.left -= seconds
 
     def profiles(self, done: int) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,6 @@ class Block:
     """Some variants, by index, that were timed in the same rounds; dense, 0, is always one of them."""
 
     measured: dict[int, Measurement]
-    opening_s: float
 
     @property
     def samples(self) -> dict[int, tuple[float, ...]]:
@@ -105,7 +106,7 @@ def _measure_blocks(
     blocks: list[Block] = []
     nodes: Nodes = {}
     for number in range(_MOST_PASSES):
-        parts = _shared_out(len(variants.widths), seed + number)
+        parts = _shared_out(len(variants.widths), blocks, seed + number)
         for position, indices in enumerate(parts):
             done = min(len(blocks) / (_PASSES * len(parts)), 1.0)
             task.update(_FILES_DONE + (0.95 - _FILES_DONE) * done, note=f"pass {number + 1}")
@@ -113,16 +114,15 @@ def _measure_blocks(
                 return blocks, nodes
             in_pass = len(parts) - position
             planned = in_pass + len(parts) * max(_PASSES - 1 - number, 0)
-            share = spending.share(0 if number else in_pass, planned)
+            share = partial(spending.share, required=0 if number else in_pass, planned=planned)
             began = time.monotonic()
-            block = _time_block(variants, indices, backend, target, share, seed + len(blocks))
-            spending.spend_on_block(time.monotonic() - began, block.opening_s)
-            blocks.append(block)
+            blocks.append(_time_block(variants, indices, backend, target, share, seed + len(blocks)))
+            spending.spend_on_block(time.monotonic() - began)
             for index in () if number else indices:
                 if index in nodes or not spending.profiles(len(nodes)):
                     continue
                 began, path = time.monotonic(), variants.path(index, backend)
-                nodes[index] = time_nodes(path, backend, target, feeds, block.measured[index].p50)
+                nodes[index] = time_nodes(path, backend, target, feeds, blocks[-1].measured[index].p50)
                 spending.spend_on_nodes(time.monotonic() - began)
         spending.end_profiling()
         if number + 1 >= _PASSES and uncertainty([block.samples for block in blocks]) <= _STEADY:
@@ -130,17 +130,29 @@ def _measure_blocks(
     return blocks, nodes
 
 
-def _shared_out(count: int, seed: int) -> list[list[int]]:
-    """The variants but dense, in random order, a few at a time, each time behind dense."""
+def _shared_out(count: int, blocks: Sequence[Block], seed: int) -> list[list[int]]:
+    """The variants but dense, a few at a time and each time behind dense: at random, those timed least so far first."""
     order = list(range(1, count))
     random.Random(seed).shuffle(order)  # noqa: S311
+    timed: Counter[int] = Counter()
+    for block in blocks:
+        timed.update({index: len(samples) for index, samples in block.samples.items()})
+    order.sort(key=timed.__getitem__)
     return [[0, *order[start : start + _TOGETHER]] for start in range(0, max(len(order), 1), _TOGETHER)]
 
 
 def _time_block(
-    variants: Variants, indices: Sequence[int], backend: Backend, target: Target, budget_s: float, seed: int
+    variants: Variants,
+    indices: Sequence[int],
+    backend: Backend,
+    target: Target,
+    share: Callable[[float], float],
+    seed: int,
 ) -> Block:
-    """Samples of these variants, opened anew and in turns; past ``budget_s``, opening included, no round begins."""
+    """Samples of these variants, opened anew and in turns.
+
+    ``share`` gives the seconds for all of it by those that opening took; past them no round begins.
+    """
     config, began = variants.bench.config, time.monotonic()
     with ExitStack() as stack:
         sessions = {
@@ -154,9 +166,9 @@ def _time_block(
             warmup=_WARM_UP,
             seed=seed,
             min_round_ms=_SAMPLE_MS,
-            budget_s=budget_s - opening_s,
+            budget_s=share(opening_s) - opening_s,
         )
-    return Block(measured={index: measured[str(index)] for index in indices}, opening_s=opening_s)
+    return Block(measured={index: measured[str(index)] for index in indices})
 
 
 def draw_feeds(path: Path, backend: Backend, target: Target, seed: int) -> Feeds:
