@@ -47,7 +47,7 @@ def measure_interleaved(
     after some that are not counted: they bring back what the other sessions pushed out of the caches, as it is where a
     model runs alone. Those take 15 ms, and are one at least and twelve at most: on a machine whose memory others used
     as well, networks of 4 to 6 MB still took 10 to 30 % longer in the second inference than in the tenth.
-    After ``budget_s`` seconds no further round begins, but for the second.
+    But for the first two no round begins that would not be over within ``budget_s`` seconds, as the one before took.
     Raises UsageError for no sessions, no rounds or a session with nothing bound.
     """
     if not sessions or rounds < 1:
@@ -80,14 +80,16 @@ def _add_rounds(
     shuffle: random.Random,
     deadline: float,
 ) -> None:
-    """Append a sample of every session for each round; past the deadline only until there are two."""
-    order = list(sessions)
-    for _ in range(rounds):
-        if time.monotonic() >= deadline and len(samples[order[0]]) >= 2:
+    """Append a sample of every session for each round; only the first two may end past the deadline."""
+    order, took_s = list(sessions), 0.0
+    for number in range(rounds):
+        began = time.monotonic()
+        if number >= 2 and began + took_s > deadline:
             return
         shuffle.shuffle(order)
         for name in order:
             samples[name].append(_sample(sessions[name], turns[name]))
+        took_s = time.monotonic() - began
 
 
 def _sample(session: Session, turn: _Turn) -> float:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from deployprune.backends.base import Session
 from deployprune.errors import UsageError
+from deployprune.profiling import measure
 from deployprune.profiling.measure import measure_interleaved
 
 
@@ -98,6 +100,17 @@ def test_the_collector_is_off_while_timing_and_on_again_after() -> None:
     measure_interleaved(sessions, rounds=2)
     assert not any(seen)
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(("budget_s", "rounds"), [(0.0, 2), (6.9, 2), (7.1, 3), (8.9, 3), (100.0, 20)])
+def test_no_third_round_begins_that_would_end_past_the_budget(
+    budget_s: float, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that the inferences alone move on: a second each, one to warm up and two in a round."""
+    sessions, log = stopwatches(a=constant(1000.0))
+    monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: float(len(log))))
+    found = measure_interleaved(sessions, rounds=20, warmup=1, budget_s=budget_s)
+    assert len(found["a"].samples_ms) == rounds
 
 
 def test_nothing_to_measure_is_refused() -> None:
