@@ -33,7 +33,7 @@ BOUNDARIES = (
 )
 MIDDLES: dict[str, dict[str, Any]] = {
     "20-analysis": {"kill_on_moving": "dense.onnx"},
-    "25-dense": {"kill_on_moving": "variant-0.onnx"},
+    "25-dense": {"kill_on_moving": "variant-1.onnx"},
     "30-table-fake-t1-f32-b1": {"kill_on_moving": "candidate0.onnx"},
     "50-pruned": {"kill_in_epoch": 2},
     "65-unstructured": {"kill_on_moving": "model.onnx"},
