@@ -44,6 +44,19 @@ class FittedLatency:
         return self.constant_ms + sum(node.cost_ms(widths) for node in self.nodes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Profiles:
+    """The nodes of the runs that have been profiled, at their sizes."""
+
+    matching: Matching
+    sizes: Sizes
+    precision: NDArray[np.float64]
+
+    def samples(self, name: str, ms: NDArray[np.float64]) -> Samples:
+        """``ms``, run by run, as what was observed of one node."""
+        return Samples(name=name, sizes=self.sizes, ms=ms, precision=self.precision)
+
+
 def fit_latency(table: LatencyTable, analysis: Analysis) -> FittedLatency:
     """Fit each node on the table's channel step, and the rest to the layers; then calibrate the sum to ``total_ms``.
 
@@ -58,12 +71,11 @@ def fit_latency(table: LatencyTable, analysis: Analysis) -> FittedLatency:
         )
     sizes = Sizes([run.widths for run in table.runs])
     totals = np.array([run.total_ms for run in table.runs])
-    profiled = _profiled(table)
-    if not profiled:
+    profiles = _profiles(table, analysis)
+    if profiles is None:
         samples = Samples(name="layers", sizes=sizes, ms=totals)
         return _split(fit_layers(analysis.layers, samples, table.channel_step))
-    own = Sizes([run.widths for run in profiled])
-    nodes = _fit_matching(match_nodes(steady_nodes(profiled), analysis), own, analysis, table.channel_step)
+    nodes = _fit_nodes(profiles, analysis, table.channel_step)
     return _calibrate(nodes, sizes, totals, _overheads(analysis, table.channel_step))
 
 
@@ -72,13 +84,12 @@ def learn_channel_step(table: LatencyTable, analysis: Analysis) -> int:
 
     The finest one, where a coarser step explains the runs no better.
     """
-    profiled = _profiled(table)
-    sizes = Sizes([run.widths for run in profiled or table.runs])
-    if profiled:
-        matching = match_nodes(steady_nodes(profiled), analysis)
-        errors = [_matching_error(matching, sizes, analysis, step) for step in _STEPS]
+    profiles = _profiles(table, analysis)
+    if profiles is not None:
+        errors = [_nodes_error(profiles, analysis, step) for step in _STEPS]
     else:
-        samples = Samples(name="layers", sizes=sizes, ms=np.array([run.total_ms for run in table.runs]))
+        sizes, totals = Sizes([run.widths for run in table.runs]), np.array([run.total_ms for run in table.runs])
+        samples = Samples(name="layers", sizes=sizes, ms=totals)
         errors = [layers_error(analysis.layers, samples, step) for step in _STEPS]
     return next(step for step, error in zip(_STEPS, errors, strict=True) if error <= _NEARLY * min(errors) + 1e-9)
 
@@ -88,38 +99,46 @@ def prediction_error(model: LatencyModel, runs: Sequence[VariantRun]) -> float:
     return float(np.mean([abs(model.predict_ms(run.widths) / run.total_ms - 1.0) for run in runs]))
 
 
-def _profiled(table: LatencyTable) -> list[VariantRun]:
-    """The runs with node times; none where they are too few to fit the nodes to."""
+def _profiles(table: LatencyTable, analysis: Analysis) -> _Profiles | None:
+    """The runs' nodes; None where too few have been profiled to fit the nodes to."""
     found = [run for run in table.runs if run.nodes]
-    return found if len(found) >= _FEWEST_RUNS else []
+    if len(found) < _FEWEST_RUNS:
+        return None
+    steady = steady_nodes(found)
+    return _Profiles(
+        matching=match_nodes(steady.runs, analysis),
+        sizes=Sizes([run.widths for run in found]),
+        precision=steady.precision,
+    )
 
 
-def _matching_error(matching: Matching, sizes: Sizes, analysis: Analysis, step: int) -> float:
+def _nodes_error(profiles: _Profiles, analysis: Analysis, step: int) -> float:
     """The cross-validated relative error of the nodes that take most time, under the law that suits them best.
 
     One law for all nodes: a choice for each would make every step look good.
     """
-    weights = np.array([node.ms.mean() for node in matching.nodes])
+    nodes = profiles.matching.nodes
+    weights = np.array([node.ms.mean() for node in nodes])
     errors = []
     heavy = np.argsort(-weights)[:_HEAVIEST]
     for index in heavy:
-        node = matching.nodes[index]
-        samples = Samples(name=node.name, sizes=sizes, ms=node.ms)
-        laws = step_laws(node_shape(node, analysis.layers), step)
+        samples = profiles.samples(nodes[index].name, nodes[index].ms)
+        laws = step_laws(node_shape(nodes[index], analysis.layers), step)
         errors.append(np.resize([law_error(samples, law) for law in laws], _LAWS))
     return float((weights[heavy] @ np.array(errors)).min(initial=np.inf) / weights[heavy].sum()) if errors else 0.0
 
 
-def _fit_matching(matching: Matching, sizes: Sizes, analysis: Analysis, step: int) -> tuple[FittedNode, ...]:
+def _fit_nodes(profiles: _Profiles, analysis: Analysis, step: int) -> tuple[FittedNode, ...]:
+    matching = profiles.matching
     light = _LIGHT * sum(float(node.ms.mean()) for node in matching.nodes)
     nodes = []
     for node in matching.nodes:
         laws = node_laws(node_shape(node, analysis.layers), step)
-        samples = Samples(name=node.name, sizes=sizes, ms=node.ms)
+        samples = profiles.samples(node.name, node.ms)
         nodes.append(fit_node(samples, laws if node.ms.mean() > light else laws[:1]))
     if not matching.leftover_ms.any():
         return tuple(nodes)
-    leftover = Samples(name="leftover", sizes=sizes, ms=matching.leftover_ms)
+    leftover = profiles.samples("leftover", matching.leftover_ms)
     return (*nodes, *fit_leftover(analysis.layers, leftover, step))
 
 

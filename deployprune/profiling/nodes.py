@@ -48,11 +48,12 @@ class FittedNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """What was observed of one node: its ms at each of the runs' sizes."""
+    """What was observed of one node: its ms at each of the runs' sizes, and how precise they are next to each other."""
 
     name: str
     sizes: Sizes
     ms: NDArray[np.float64]
+    precision: NDArray[np.float64] | None = None
 
     @property
     def observed(self) -> NDArray[np.float64]:
@@ -70,7 +71,7 @@ def fit_node(samples: Samples, laws: Sequence[tuple[Term, ...]]) -> FittedNode:
         error = law_error(samples, terms)
         if error < _CLEARLY * least:
             chosen, least = terms, error
-    coefficients = fit_nonnegative(samples.sizes.design(chosen), samples.observed)
+    coefficients = fit_nonnegative(samples.sizes.design(chosen), samples.observed, precision=samples.precision)
     terms = tuple(term.scaled(float(c)) for term, c in zip(chosen, coefficients, strict=True) if c > 0.0)
     return FittedNode(name=samples.name, terms=terms)
 
@@ -80,5 +81,5 @@ def law_error(samples: Samples, terms: Sequence[Term]) -> float:
 
     A kernel of its own for some few widths is not explained by any law, and must not choose among them.
     """
-    errors = cross_validated_error(samples.sizes.design(terms), samples.observed)
-    return float(np.minimum(np.abs(errors), _LOST).mean())
+    errors = cross_validated_error(samples.sizes.design(terms), samples.observed, samples.precision)
+    return float(np.average(np.minimum(np.abs(errors), _LOST), weights=samples.precision))

@@ -61,11 +61,12 @@ def fit_leftover(layers: Sequence[LayerCost], samples: Samples, step: int) -> tu
 def layers_error(layers: Sequence[LayerCost], samples: Samples, step: int) -> float:
     """The mean cross-validated relative error of :func:`fit_layers` on the samples."""
     members = _work_members(layers, samples.sizes, step)
-    return float(np.abs(cross_validated_error(_design(members, samples.sizes), samples.observed)).mean())
+    errors = cross_validated_error(_design(members, samples.sizes), samples.observed, samples.precision)
+    return float(np.average(np.abs(errors), weights=samples.precision))
 
 
 def _fit(members: Sequence[_Member], samples: Samples) -> tuple[FittedNode, ...]:
-    solution = fit_nonnegative(_design(members, samples.sizes), samples.observed)
+    solution = fit_nonnegative(_design(members, samples.sizes), samples.observed, precision=samples.precision)
     rates = dict(zip(_classes(members), solution[1:].tolist(), strict=True))
     nodes = [FittedNode(name=samples.name, terms=(CONSTANT.scaled(float(solution[0])),))]
     for name in dict.fromkeys(member.layer for member in members):
