@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deployprune.profiling.matching import MatchedNode
-from deployprune.profiling.terms import CONSTANT, Condition, Term, Tiles, products, stairs
+from deployprune.profiling.terms import CONSTANT, Condition, Term, Tiles, products, shared, stairs
 from deployprune.records import DimForm, LayerCost
 
 __all__ = ["NodeShape", "node_laws", "node_shape", "step_laws"]
@@ -43,13 +43,15 @@ def node_shape(node: MatchedNode, layers: Sequence[LayerCost]) -> NodeShape:
     )
 
 
-def node_terms(shape: NodeShape, output_step: int, input_step: int) -> tuple[Term, ...]:
+def node_terms(shape: NodeShape, output_step: int, input_step: int, threads: int = 1) -> tuple[Term, ...]:
     """The node's constant, work (MACs, where it contracts), the work's square, and the elements it reads and writes.
 
     Kernels pad what they write to ``output_step`` channels, and some also what they sum over, to ``input_step``. The
-    square is the part that grows faster than the work: weights that no longer fit the caches.
+    square is the part that grows faster than the work: weights that no longer fit the caches. With several ``threads``
+    what is written is what the busiest has, where they share rows of sets.
     """
-    written, read = stairs(shape.written, output_step), stairs(shape.read, input_step)
+    read = stairs(shape.read, input_step)
+    written = stairs(shape.written, output_step) if threads == 1 else shared(shape.written, output_step, threads)
     if shape.transposed:
         work = (*read, *stairs(shape.summed, output_step))
     else:
@@ -58,14 +60,15 @@ def node_terms(shape: NodeShape, output_step: int, input_step: int) -> tuple[Ter
     return (CONSTANT, *products((work, square, read, written)))
 
 
-def node_laws(shape: NodeShape, step: int) -> list[tuple[Term, ...]]:
+def node_laws(shape: NodeShape, step: int, threads: int = 1) -> list[tuple[Term, ...]]:
     """What is tried for a node, simplest first: all of :func:`step_laws`, then the rest that no step explains.
 
     Packed layouts keep 16, 8, 4 or 1 channels together, whatever divides their number (ncnn): every one of them that
     is missed makes the work dearer. Kernels of matrices work in tiles, and what is left of the outputs in smaller ones.
+    Inputs that fill no block are read by a kernel of their own.
     """
     laws = step_laws(shape, step)
-    return laws if step == 1 else [*laws, _packed(shape, step), _tiled(shape, step)]
+    return laws if step == 1 else [*laws, _packed(shape, step), _tiled(shape, step), *_thin(shape, step, threads)]
 
 
 def step_laws(shape: NodeShape, step: int) -> list[tuple[Term, ...]]:
@@ -85,22 +88,40 @@ def step_laws(shape: NodeShape, step: int) -> list[tuple[Term, ...]]:
         _switched(output, plain, inner),
         _switched(both, plain, inner),
         _switched(both, both, tuple(dict.fromkeys((*outer, *inner)))),
-        _charged(output, shape, _ALIGNMENT),
-        _charged(output, shape, step),
+        (*output, *_charges(output, shape, _ALIGNMENT)),
+        (*output, *_charges(output, shape, step)),
     ]
 
 
-def _switched(terms: Sequence[Term], others: Sequence[Term], forms: tuple[DimForm, ...]) -> tuple[Term, ...]:
-    """``terms`` on the alignment, ``others`` off it."""
-    on, off = (Condition(forms=forms, alignment=_ALIGNMENT, off=value) for value in (False, True))
+def _switched(
+    terms: Sequence[Term],
+    others: Sequence[Term],
+    forms: tuple[DimForm, ...],
+    alignment: int = _ALIGNMENT,
+    least: int = 1,
+) -> tuple[Term, ...]:
+    """``terms`` on the alignment and from ``least`` channels on, ``others`` off it."""
+    on, off = (Condition(forms=forms, alignment=alignment, least=least, off=value) for value in (False, True))
     return (*(replace(term, when=on) for term in terms), *(replace(term, when=off) for term in others))
 
 
-def _charged(terms: tuple[Term, ...], shape: NodeShape, alignment: int) -> tuple[Term, ...]:
-    """``terms``, and for each side all of them once more where it is off the alignment."""
+def _charges(terms: tuple[Term, ...], shape: NodeShape, alignment: int) -> tuple[Term, ...]:
+    """For each side all of ``terms`` once more where it is off the alignment."""
     sides = [side for side in dict.fromkeys((shape.outer, shape.inner)) if side]
     conditions = [Condition(forms=side, alignment=alignment, off=True) for side in sides]
-    return (*terms, *(replace(term, when=condition) for condition in conditions for term in terms))
+    return tuple(replace(term, when=condition) for condition in conditions for term in terms)
+
+
+def _thin(shape: NodeShape, step: int, threads: int) -> list[tuple[Term, ...]]:
+    """Other rates where the inputs are fewer than a block of ``step``; then with charges off the alignment as well.
+
+    ONNX Runtime's MLAS reads such inputs channel by channel, and there its threads share rows of sets.
+    """
+    if not shape.inner:
+        return []
+    blocks, sets = node_terms(shape, step, 1), node_terms(shape, step, 1, threads)
+    law = _switched(blocks, sets, shape.inner, alignment=1, least=step)
+    return [law, (*law, *_charges(blocks, shape, _ALIGNMENT))]
 
 
 def _packed(shape: NodeShape, step: int) -> tuple[Term, ...]:

@@ -75,7 +75,7 @@ def fit_latency(table: LatencyTable, analysis: Analysis) -> FittedLatency:
     if profiles is None:
         samples = Samples(name="layers", sizes=sizes, ms=totals)
         return _split(fit_layers(analysis.layers, samples, table.channel_step))
-    nodes = _fit_nodes(profiles, analysis, table.channel_step)
+    nodes = _fit_nodes(profiles, analysis, table.channel_step, table.target.threads)
     return _calibrate(nodes, sizes, totals, _overheads(analysis, table.channel_step))
 
 
@@ -128,12 +128,12 @@ def _nodes_error(profiles: _Profiles, analysis: Analysis, step: int) -> float:
     return float((weights[heavy] @ np.array(errors)).min(initial=np.inf) / weights[heavy].sum()) if errors else 0.0
 
 
-def _fit_nodes(profiles: _Profiles, analysis: Analysis, step: int) -> tuple[FittedNode, ...]:
+def _fit_nodes(profiles: _Profiles, analysis: Analysis, step: int, threads: int) -> tuple[FittedNode, ...]:
     matching = profiles.matching
     light = _LIGHT * sum(float(node.ms.mean()) for node in matching.nodes)
     nodes = []
     for node in matching.nodes:
-        laws = node_laws(node_shape(node, analysis.layers), step)
+        laws = node_laws(node_shape(node, analysis.layers), step, threads)
         samples = profiles.samples(node.name, node.ms)
         nodes.append(fit_node(samples, laws if node.ms.mean() > light else laws[:1]))
     if not matching.leftover_ms.any():

@@ -12,14 +12,28 @@ from numpy.typing import NDArray
 
 from deployprune.records import DimForm
 
-__all__ = ["CONSTANT", "Condition", "Factor", "Sizes", "Stairs", "Term", "Tiles", "products", "stairs"]
+__all__ = [
+    "CONSTANT",
+    "Condition",
+    "Factor",
+    "Shared",
+    "Sizes",
+    "Stairs",
+    "Term",
+    "Tiles",
+    "products",
+    "shared",
+    "stairs",
+]
 
 Size = TypeVar("Size", int, NDArray[np.int64])
+
+_BLOCKS = 4  # of a set, whose outputs a kernel of ONNX Runtime's MLAS computes at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Whether any of ``forms`` is no multiple of ``alignment`` channels (``off``), or all are (not ``off``).
+    """Whether any of ``forms`` is no multiple of ``alignment`` channels or has fewer than ``least`` (``off``), or none.
 
     With ``beside``, only where all of these are multiples: at the border between what is aligned and what is not.
     """
@@ -28,12 +42,14 @@ class Condition:
     alignment: int
     off: bool
     beside: tuple[DimForm, ...] = ()
+    least: int = 1
 
     def holds(self, widths: dict[str, int]) -> bool:
         """Whether it holds at these widths."""
         if any(form.size(widths) % self.alignment for form in self.beside):
             return False
-        return any(form.size(widths) % self.alignment for form in self.forms) == self.off
+        sizes = [form.size(widths) for form in self.forms]
+        return any(size % self.alignment or size < self.least for size in sizes) == self.off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +81,29 @@ class Tiles:
         return left // self.step * self.step
 
 
-Factor = Stairs | Tiles
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A dimension as the busiest of ``threads`` has it, where all get as many pieces of work, however small.
+
+    A piece is one of the ``rows`` of a set of four blocks of ``step`` channels, or of what the last set has. Up to one
+    set threads so share all there is alike; from then on the busiest one has rows of whole sets alone.
+    """
+
+    form: DimForm
+    step: int
+    rows: int
+    threads: int
+
+    def cover(self, size: Size) -> Size:
+        """The channels of all its rows together, where the dimension is ``size``."""
+        whole = _BLOCKS * self.step
+        sets = -(-size // whole)
+        pieces = -(-sets * self.rows // self.threads)
+        only = -(-size // self.step) * self.step
+        return pieces * (only + (size > whole) * (whole - only))
+
+
+Factor = Stairs | Tiles | Shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +142,14 @@ def stairs(shape: Sequence[DimForm], step: int) -> tuple[Factor, ...]:
     return tuple(Stairs(form=form, step=step) for form in shape)
 
 
+def shared(shape: Sequence[DimForm], step: int, threads: int) -> tuple[Factor, ...]:
+    """A shape as factors, those that widths change as the busiest thread has them; rows are of (N, C, H, W)."""
+    rows = shape[2].constant if len(shape) == 4 else 1
+    return tuple(
+        Shared(form=form, step=step, rows=rows, threads=threads) if form.groups else Stairs(form=form) for form in shape
+    )
+
+
 def products(shapes: Sequence[Sequence[Factor]]) -> tuple[Term, ...]:
     """A term a shape, with what no width changes in the coefficient; shapes that nothing changes are left out."""
     terms = []
@@ -130,13 +176,13 @@ class Sizes:
 
     def holds(self, condition: Condition) -> NDArray[np.bool_]:
         """Where the condition holds."""
-        off = self._any_off(condition.forms, condition.alignment)
+        off = self._any_off(condition.forms, condition.alignment, condition.least)
         return (off if condition.off else ~off) & ~self._any_off(condition.beside, condition.alignment)
 
-    def _any_off(self, forms: Sequence[DimForm], alignment: int) -> NDArray[np.bool_]:
+    def _any_off(self, forms: Sequence[DimForm], alignment: int, least: int = 1) -> NDArray[np.bool_]:
         off = np.zeros(len(self.widths), dtype=bool)
         for form in forms:
-            off |= self.of(form) % alignment != 0
+            off |= (self.of(form) % alignment != 0) | (self.of(form) < least)
         return off
 
     def design(self, terms: Sequence[Term]) -> NDArray[np.float64]:
