@@ -16,7 +16,7 @@ from deployprune.export.formats import get_format
 from deployprune.files import TEMPORARY_PREFIX
 from deployprune.pipeline.fleet import on_devices
 from deployprune.pipeline.landing import land
-from deployprune.pipeline.tables import draw_feeds, time_nodes
+from deployprune.pipeline.node_times import draw_feeds, time_nodes
 from deployprune.pipeline.targets import target_key
 from deployprune.pipeline.trials import Problem, Timed, is_far
 from deployprune.pipeline.variants import export_widths

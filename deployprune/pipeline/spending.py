@@ -10,6 +10,7 @@ __all__ = ["Spending", "measuring_seconds"]
 
 _MEASURING_SHARE = 0.4  # of the time that a table may take, however long its files take
 _PROFILE_SHARE = 0.3  # of the time for measuring
+_AGAIN_SHARE = 0.1  # of it, for nodes that are timed again
 _FEWEST_PROFILED = 20  # variants of which node times are taken, however long that takes
 _OPENING_SHARE = 0.5  # of the time for blocks, that opening their files may take
 
@@ -25,10 +26,11 @@ class Spending:
 
     left: float
     _profiling_left: float = field(init=False)
+    _again_left: float = field(init=False)
     _openings: list[float] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._profiling_left = _PROFILE_SHARE * self.left
+        self._profiling_left, self._again_left = _PROFILE_SHARE * self.left, _AGAIN_SHARE * self.left
 
     def share(self, opening_s: float, required: int, planned: int) -> float:
         """Seconds for a block whose files took ``opening_s`` to open.
@@ -51,17 +53,21 @@ class Spending:
         """Whether one more variant's nodes are timed, when those of ``done`` have been."""
         return done < _FEWEST_PROFILED or self._profiling_left > 0.0
 
+    def profiles_again(self) -> bool:
+        """Whether one more variant's nodes are timed again."""
+        return self._profiling_left > 0.0
+
     def spend_on_nodes(self, seconds: float) -> None:
         """Take off what one variant's node times took."""
         self._profiling_left -= seconds
         self.left -= seconds
 
     def end_profiling(self) -> None:
-        """Leave what the nodes' times have not taken to the blocks."""
-        self._profiling_left = 0.0
+        """Leave what the nodes' times have not taken to the blocks: after the first time but for timing some again."""
+        self._profiling_left, self._again_left = self._again_left, 0.0
 
     def _left_for_blocks(self) -> float:
-        return max(self.left - max(self._profiling_left, 0.0), 0.0)
+        return max(self.left - max(self._profiling_left, 0.0) - self._again_left, 0.0)
 
     def _affordable(self) -> float:
         """Blocks that the time allows for."""

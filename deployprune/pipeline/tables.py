@@ -8,15 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from deployprune.backends.base import Backend, Session
 from deployprune.backends.feeds import random_feeds
 from deployprune.backends.registry import backend_of, device_of, fresh_backend
+from deployprune.pipeline.node_times import NodeTimer, draw_feeds
 from deployprune.pipeline.spending import Spending, measuring_seconds
 from deployprune.pipeline.variants import Variants
 from deployprune.profiling.conformal import conformal_error
@@ -27,7 +26,7 @@ from deployprune.progress import Task
 from deployprune.records import LatencyTable, Measurement, NodeTime, Target, VariantRun
 from deployprune.stats import split_half_noise
 
-__all__ = ["bound_session", "draw_feeds", "measure_table", "time_nodes"]
+__all__ = ["bound_session", "measure_table"]
 
 _TOGETHER = 7  # variants timed in the same rounds, beside dense
 _PASSES = 3  # over all variants, in other company: a machine is for minutes unlike itself, which no pairing cancels
@@ -36,11 +35,8 @@ _STEADY = 0.005  # relative: what totals may be unsure by, on average
 _FEWEST_ROUNDS = 2  # in a pass
 _WARM_UP = 3
 _SAMPLE_MS = 2.0
-_PROFILE_MS = 200.0  # of runs under the runtime's own timer, per variant
-_PROFILE_RUNS = (10, 60)  # at least and at most: to read what a runtime wrote of them takes as long again
 _FILES_DONE = 0.3  # of the progress that is shown
 
-Feeds = dict[str, np.ndarray]
 Nodes = dict[int, tuple[NodeTime, ...]]
 
 
@@ -98,36 +94,54 @@ def _measure_blocks(
 ) -> tuple[list[Block], Nodes]:
     """The variants' times in passes, as far as the seconds last, and in the first one their nodes' times.
 
-    Where these take longer than their share, they are taken of twenty variants, in random order and with dense. The
-    first pass is always whole.
+    Where these take longer than their share, they are taken of twenty variants, in random order and with dense. After
+    the second pass, when totals are known better, those that were disturbed are taken again.
     """
-    seed = variants.bench.config.seed
-    feeds = draw_feeds(variants.path(0, backend), backend, target, seed)
-    blocks: list[Block] = []
-    nodes: Nodes = {}
+    feeds = draw_feeds(variants.path(0, backend), backend, target, variants.bench.config.seed)
+    timer = NodeTimer(variants, backend, target, spending, feeds)
+    passes = _Passes(variants, backend, target, spending, task)
     for number in range(_MOST_PASSES):
-        parts = _shared_out(len(variants.widths), blocks, seed + number)
+        whole = passes.add(number, timer)
+        if number == 1:
+            timer.time_again(joint_totals([block.samples for block in passes.blocks]))
+        if number <= 1:
+            spending.end_profiling()
+        done = number + 1 >= _PASSES and uncertainty([block.samples for block in passes.blocks]) <= _STEADY
+        if done or not whole:
+            break
+    return passes.blocks, timer.nodes
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Passes over all variants, in blocks of a few of them."""
+
+    variants: Variants
+    backend: Backend
+    target: Target
+    spending: Spending
+    task: Task
+    blocks: list[Block] = field(default_factory=list)
+
+    def add(self, number: int, timer: NodeTimer) -> bool:
+        """Add a pass, and in the first one the nodes' times; whether it was whole, as the first one always is."""
+        seed = self.variants.bench.config.seed
+        parts = _shared_out(len(self.variants.widths), self.blocks, seed + number)
         for position, indices in enumerate(parts):
-            done = min(len(blocks) / (_PASSES * len(parts)), 1.0)
-            task.update(_FILES_DONE + (0.95 - _FILES_DONE) * done, note=f"pass {number + 1}")
-            if number and not spending.affords_another():
-                return blocks, nodes
+            done = min(len(self.blocks) / (_PASSES * len(parts)), 1.0)
+            self.task.update(_FILES_DONE + (0.95 - _FILES_DONE) * done, note=f"pass {number + 1}")
+            if number and not self.spending.affords_another():
+                return False
             in_pass = len(parts) - position
             planned = in_pass + len(parts) * max(_PASSES - 1 - number, 0)
-            share = partial(spending.share, required=0 if number else in_pass, planned=planned)
+            share = partial(self.spending.share, required=0 if number else in_pass, planned=planned)
             began = time.monotonic()
-            blocks.append(_time_block(variants, indices, backend, target, share, seed + len(blocks)))
-            spending.spend_on_block(time.monotonic() - began)
-            for index in () if number else indices:
-                if index in nodes or not spending.profiles(len(nodes)):
-                    continue
-                began, path = time.monotonic(), variants.path(index, backend)
-                nodes[index] = time_nodes(path, backend, target, feeds, blocks[-1].measured[index].p50)
-                spending.spend_on_nodes(time.monotonic() - began)
-        spending.end_profiling()
-        if number + 1 >= _PASSES and uncertainty([block.samples for block in blocks]) <= _STEADY:
-            break
-    return blocks, nodes
+            block = _time_block(self.variants, indices, self.backend, self.target, share, seed + len(self.blocks))
+            self.blocks.append(block)
+            self.spending.spend_on_block(time.monotonic() - began)
+            if not number:
+                timer.time_once({index: block.measured[index].p50 for index in indices})
+        return True
 
 
 def _shared_out(count: int, blocks: Sequence[Block], seed: int) -> list[list[int]]:
@@ -169,19 +183,6 @@ def _time_block(
             budget_s=share(opening_s) - opening_s,
         )
     return Block(measured={index: measured[str(index)] for index in indices})
-
-
-def draw_feeds(path: Path, backend: Backend, target: Target, seed: int) -> Feeds:
-    """Random inputs of the model in ``path``, and so of all its variants."""
-    with backend.open(path, target) as session:
-        return random_feeds(session.inputs, seed)
-
-
-def time_nodes(path: Path, backend: Backend, target: Target, feeds: Feeds, total_ms: float) -> tuple[NodeTime, ...]:
-    """The file's nodes by the runtime's own timer, over about 0.2 s of inferences of ``total_ms`` each."""
-    least, most = _PROFILE_RUNS
-    runs = min(most, max(least, round(_PROFILE_MS / total_ms)))
-    return backend.node_times(path, target, feeds, runs)
 
 
 @contextmanager
