@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,13 +16,13 @@ from torch import nn
 
 from deployprune.backends.base import Session
 from deployprune.config import load_config
-from deployprune.pipeline import tables
+from deployprune.pipeline import node_times, tables
 from deployprune.pipeline.spending import Spending, measuring_seconds
 from deployprune.pipeline.tables import measure_table
 from deployprune.pipeline.variants import Variants, variant_files
 from deployprune.pipeline.workbench import Workbench
 from deployprune.progress import SilentObserver
-from deployprune.records import Measurement
+from deployprune.records import Measurement, NodeTime
 
 
 def test_files_leave_what_they_did_not_take_and_two_fifths_at_least() -> None:
@@ -90,11 +93,12 @@ def test_variants_that_were_timed_least_come_first_in_the_next_pass(monkeypatch:
 
 
 @contextmanager
-def some_variants(count: int) -> Iterator[Variants]:
+def some_variants(count: int, side: int = 6) -> Iterator[Variants]:
     """Variants of a small network, for the fake backend."""
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(32, 2)).eval()
+    convolutions = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)
+    net = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(8 * (side - 4) ** 2, 2)).eval()
     config = load_config(None, {"target.backends": ["fake"]}, {})
-    bench = Workbench(config, SilentObserver(), (net, (torch.zeros(1, 3, 6, 6),)))
+    bench = Workbench(config, SilentObserver(), (net, (torch.zeros(1, 3, side, side),)))
     with variant_files(bench, count) as found:
         yield found
 
@@ -132,6 +136,28 @@ def test_a_table_spends_on_measuring_what_its_files_left(
     assert len(table.runs) == 6
     assert table.seconds == files_s
     assert granted[0] == pytest.approx(left_s * 0.6 / 3)  # of three passes, beside the nodes' times
+
+
+@pytest.mark.parametrize("again", [1.0, 9.0])
+def test_nodes_that_were_disturbed_are_timed_again_and_the_lesser_times_count(
+    again: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of the variants takes four times as long in its nodes at first, ``again`` times when asked again."""
+    asked: Counter[str] = Counter()
+    plain = node_times.time_nodes
+
+    def disturbed(path: Path, *args: object) -> tuple[NodeTime, ...]:
+        number, name = len(asked), path.name
+        asked[name] += 1
+        factor = again if asked[name] > 1 else 4.0 if number % 3 == 1 else 1.0
+        return tuple(replace(node, ms=node.ms * factor) for node in plain(path, *args))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(node_times, "time_nodes", disturbed)
+    with some_variants(15, side=64) as variants, SilentObserver().step("") as task:
+        table = measure_table(variants, variants.bench.targets[0], 60.0, task)
+    assert sorted(asked.values()) == [1] * 10 + [2] * 5
+    shares = np.array([sum(node.ms for node in run.nodes) / run.total_ms for run in table.runs])
+    assert (shares > 2.0 * np.median(shares)).sum() == (0 if again == 1.0 else 5)
 
 
 @pytest.mark.parametrize(("scatter", "passes"), [(0.0, 3), (0.1, 6)])

@@ -134,6 +134,20 @@ def joining(names: Sequence[str]) -> LayerCost:
     )
 
 
+def thin_net() -> Analysis:
+    """A thin stem before wide layers, as in MobileNets."""
+    sizes = {"stem": 24, "a": 96, "b": 32, "c": 192}
+    stem, a, b, c = (summed(name) for name in sizes)
+    layers = [
+        conv("first", fixed(3), stem, 3, 56),
+        conv("widen", stem, a, 1, 56),
+        conv("narrow", a, b, 1, 28),
+        conv("again", b, c, 1, 28),
+        linear("head", c, fixed(100), 1),
+    ]
+    return analysis([group(name, size, minimum=4) for name, size in sizes.items()], layers)
+
+
 def attention_net() -> Analysis:
     """Two transformer blocks: projections as wide as heads x head dimension."""
     groups, layers = [group("embed", 192)], []
@@ -154,6 +168,7 @@ class Runtime:
     cliff: float = 1.0
     noise: float = 0.02
     renames: bool = False
+    threads: int = 1
 
     def run(self, net: Analysis, widths: dict[str, int], rng: np.random.Generator) -> VariantRun:
         nodes = tuple(self._node(layer, widths, rng) for layer in net.layers)
@@ -183,7 +198,7 @@ class Runtime:
         rng = np.random.default_rng(seed)
         variants = choose_variants(net.groups, runs, seed)
         return LatencyTable(
-            target=Target(backend="made up"),
+            target=Target(backend="made up", threads=self.threads),
             host=HOST,
             model_sha256="",
             channel_step=self.step,
@@ -221,6 +236,25 @@ class PackedRuntime(Runtime):
         tiles = outputs // 16, outputs // 8 % 2, outputs // 4 % 2, outputs // 2 % 2, outputs % 2
         rates = 52.0, 52.0, 24.0, 17.0, 24.0
         return 0.001 + 4e-9 * area * depth * sum(count * rate for count, rate in zip(tiles, rates, strict=True))
+
+
+@dataclass(frozen=True)
+class ThinRuntime(Runtime):
+    """A runtime on two threads that reads inputs of fewer than 16 channels with a kernel of its own.
+
+    There threads share the rows of sets of 64 outputs: beyond one set the first thread has whole sets alone.
+    """
+
+    threads: int = 2
+
+    def _ms(self, layer: LayerCost, widths: dict[str, int]) -> float:
+        inputs, outputs = layer.inputs[0][1], layer.output[1]
+        if not inputs.groups or layer.op != "conv2d" or inputs.size(widths) >= 16:
+            return super()._ms(layer, widths)
+        size = outputs.size(widths)
+        counted = -(-size // 16) * 16 if size <= 64 else -(-size // 64) * 64
+        area = math.prod(form.size(widths) for form in (*layer.output[2:], *layer.reduced))
+        return 0.004 + 5e-8 * area * counted
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ from simulated import (
     PackedRuntime,
     ReorderingRuntime,
     Runtime,
+    ThinRuntime,
     UnalignedRuntime,
     attention_net,
     concat_net,
     joined_net,
     plain_net,
+    thin_net,
 )
 
 from deployprune.errors import UsageError
@@ -51,6 +53,30 @@ def test_predicts_a_runtime_that_packs_channels_and_works_in_tiles(step: int) ->
     unseen = runtime.unseen(net, step=step)
     assert prediction_error(model, unseen) < 0.02
     assert max(prediction_error(model, [run]) for run in unseen) < 0.06
+
+
+def test_predicts_a_kernel_for_thin_inputs_whose_threads_share_rows_of_sets() -> None:
+    net, runtime = thin_net(), ThinRuntime(step=16, noise=0.01)
+    model = fit_latency(runtime.table(net, runs=40), net)
+    unseen = runtime.unseen(net, step=8)
+    assert any(run.widths["stem"] < 16 for run in unseen)
+    assert prediction_error(model, unseen) < 0.015
+    assert max(prediction_error(model, [run]) for run in unseen) < 0.03
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+def test_predicts_from_a_table_of_which_two_profiles_in_five_were_disturbed(net: Analysis) -> None:
+    """Some of their nodes took up to three times as long, others what they always take; the totals are undisturbed."""
+    runtime, rng = Runtime(step=8, noise=0.01), np.random.default_rng(3)
+    table = runtime.table(net, runs=40)
+    disturbed = tuple(
+        replace(run, nodes=tuple(replace(node, ms=node.ms * rng.choice([1.0, 3.0])) for node in run.nodes))
+        if position % 5 in (1, 3)
+        else run
+        for position, run in enumerate(table.runs)
+    )
+    model = fit_latency(replace(table, runs=disturbed), net)
+    assert prediction_error(model, runtime.unseen(net)) < 0.01
 
 
 @pytest.mark.parametrize("net", [plain_net(), concat_net(), joined_net()], ids=["plain", "concat", "joined"])
