@@ -113,15 +113,19 @@ def _charges(terms: tuple[Term, ...], shape: NodeShape, alignment: int) -> tuple
 
 
 def _thin(shape: NodeShape, step: int, threads: int) -> list[tuple[Term, ...]]:
-    """Other rates where the inputs are fewer than a block of ``step``; then with charges off the alignment as well.
+    """Other rates where inputs are fewer than a block of ``step``; or a charge there, beside a cliff off the alignment.
 
     ONNX Runtime's MLAS reads such inputs channel by channel, and there its threads share rows of sets.
     """
     if not shape.inner:
         return []
-    blocks, sets = node_terms(shape, step, 1), node_terms(shape, step, 1, threads)
-    law = _switched(blocks, sets, shape.inner, alignment=1, least=step)
-    return [law, (*law, *_charges(blocks, shape, _ALIGNMENT))]
+    plain, output, both = (node_terms(shape, *steps) for steps in ((1, 1), (step, 1), (step, step)))
+    sets = node_terms(shape, step, 1, threads)
+    thin = Condition(forms=shape.inner, alignment=1, least=step, off=True)
+    return [
+        _switched(output, sets, shape.inner, alignment=1, least=step),
+        (*_switched(both, plain, shape.inner, least=step), *(replace(term, when=thin) for term in sets)),
+    ]
 
 
 def _packed(shape: NodeShape, step: int) -> tuple[Term, ...]:
