@@ -98,7 +98,7 @@ def _switched(
     others: Sequence[Term],
     forms: tuple[DimForm, ...],
     alignment: int = _ALIGNMENT,
-    least: int = 1,
+    least: int = 0,
 ) -> tuple[Term, ...]:
     """``terms`` on the alignment and from ``least`` channels on, ``others`` off it."""
     on, off = (Condition(forms=forms, alignment=alignment, least=least, off=value) for value in (False, True))

@@ -42,7 +42,7 @@ class Condition:
     alignment: int
     off: bool
     beside: tuple[DimForm, ...] = ()
-    least: int = 1
+    least: int = 0
 
     def holds(self, widths: dict[str, int]) -> bool:
         """Whether it holds at these widths."""
@@ -179,7 +179,7 @@ class Sizes:
         off = self._any_off(condition.forms, condition.alignment, condition.least)
         return (off if condition.off else ~off) & ~self._any_off(condition.beside, condition.alignment)
 
-    def _any_off(self, forms: Sequence[DimForm], alignment: int, least: int = 1) -> NDArray[np.bool_]:
+    def _any_off(self, forms: Sequence[DimForm], alignment: int, least: int = 0) -> NDArray[np.bool_]:
         off = np.zeros(len(self.widths), dtype=bool)
         for form in forms:
             off |= (self.of(form) % alignment != 0) | (self.of(form) < least)
