@@ -144,7 +144,7 @@ def stairs(shape: Sequence[DimForm], step: int) -> tuple[Factor, ...]:
 
 def shared(shape: Sequence[DimForm], step: int, threads: int) -> tuple[Factor, ...]:
     """A shape as factors, those that widths change as the busiest thread has them; rows are of (N, C, H, W)."""
-    rows = shape[2].constant if len(shape) == 4 else 1
+    rows = shape[2].constant if len(shape) == 4 and not shape[2].groups else 1
     return tuple(
         Shared(form=form, step=step, rows=rows, threads=threads) if form.groups else Stairs(form=form) for form in shape
     )
