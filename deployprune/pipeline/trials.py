@@ -26,6 +26,7 @@ __all__ = ["BAND", "Problem", "Timed", "Trial", "is_far", "is_inside", "nearest_
 BAND = (0.95, 1.0)  # of a goal: where the whole interval of a measured ratio is to lie
 _CLEARLY = 0.03  # of a goal, outside the band: enough to know that another plan is needed
 _MARGIN = 0.005  # of a goal, from the band's ends: what the same file timed again, a minute later, may differ by
+_MIDDLE = (0.96, 0.98)  # of a goal: further out, another process may say of the same file that it lies outside the band
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ class Problem:
 class Trial:
     """A plan that was timed, and the turn that it took; ``counts`` are what it needs of each ceiling.
 
-    The ratios of ``timed`` and ``step`` are over all ``sittings``: what each says of the plan, by target.
+    The ratios of ``timed`` and ``step`` are over all ``sittings``: what each says of the plan, by target. The plan
+    itself was not timed in the first ``carried`` of them.
     """
 
     plan: Plan
@@ -89,6 +91,7 @@ class Trial:
     timed: Mapping[str, Timed]
     counts: Sequence[tuple[Ceiling, float]] = ()
     sittings: tuple[Mapping[str, Ratio], ...] = ()
+    carried: int = 0
 
     def sat(self, *sittings: Mapping[str, Ratio]) -> Trial:
         """The same with further sittings."""
@@ -107,10 +110,10 @@ class Trial:
         The earlier sittings of the other speak of this one too, so that no spell of the machine decides about it.
         """
         last = other.sittings[-1]
-        carried = (
+        carried = [
             {key: carry_over(sitting[key], ratios[key], last[key]) for key in ratios} for sitting in other.sittings[:-1]
-        )
-        return self.sat(*carried, ratios)
+        ]
+        return replace(self.sat(*carried, ratios), carried=len(carried))
 
     def shares(self, goals: Mapping[str, float]) -> list[Ratio]:
         """The measured ratios as shares of the goals."""
@@ -138,10 +141,14 @@ class Trial:
         """Whether it was planned to use all goals up."""
         return all(ratio >= BAND[0] * goals[key] for key, ratio in self.step.predicted.items())
 
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether more than one sitting speaks of it."""
-        return len(self.sittings) > 1
+    def is_confirmed(self, goals: Mapping[str, float]) -> bool:
+        """Whether more than one sitting speaks of it; near a band's end, more than one that timed it itself.
+
+        Spells of the machine cancel in what is carried over from another plan, but what is one process's own does not.
+        """
+        low, high = _MIDDLE
+        is_in_the_middle = all(low <= share.value <= high for share in self.shares(goals))
+        return len(self.sittings) - (0 if is_in_the_middle else self.carried) > 1
 
     def miss(self, goals: Mapping[str, float]) -> float:
         """How far the worst target is from the middle of the band, in shares of its goal."""

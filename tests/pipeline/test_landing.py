@@ -130,6 +130,34 @@ def test_what_lands_by_one_sitting_is_timed_again_and_gone_on_from() -> None:
     assert BAND[0] <= bench.shares(plan.widths)["target0"] <= BAND[1]
 
 
+def test_what_lands_near_the_end_beside_another_is_timed_again_and_gone_on_from() -> None:
+    """A plan that takes a little too long, in a process in which its file, and no other, is faster than in others."""
+    bench, again = slow_bench(), slow_bench()
+    lucky = run(bench).trail[1]
+    assert bench.timed.count(lucky.widths) == 1
+    share = lucky.measured["target0"].value / bench.problem.goals["target0"]
+
+    def stopwatch(plans: Sequence[dict[str, int]], turn: int) -> list[dict[str, Timed]]:
+        wanted = 1.015 if lucky.widths in again.timed else 0.99
+        factors = [wanted / share if widths == lucky.widths else 1.0 for widths in plans]
+        return [
+            {key: replace(timed, ratio=timed.ratio.over(1 / factor)) for key, timed in found.items()}
+            for factor, found in zip(factors, again.stopwatch(plans, turn), strict=True)
+        ]
+
+    plan = land(again.problem, stopwatch, Unwatched())
+    assert again.timed.count(lucky.widths) > 1
+    assert plan.widths != lucky.widths
+    assert BAND[0] <= again.shares(plan.widths)["target0"] <= BAND[1]
+
+
+def slow_bench() -> Bench:
+    """A runtime that became slower than it was when the table was measured, so that the second plan lands."""
+    bench = Bench.random(5, targets=1)
+    slower = {key: replace(runtime, rate=runtime.rate * 1.15) for key, runtime in bench.runtimes.items()}
+    return replace(bench, runtimes=slower)
+
+
 def test_a_plan_that_exceeds_its_goal_says_so() -> None:
     """A runtime that no widths make fast enough: what comes nearest is handed over, and what it takes with it."""
     bench = Bench.random(4, targets=1)
