@@ -26,7 +26,7 @@ __all__ = ["BAND", "Problem", "Timed", "Trial", "is_far", "is_inside", "nearest_
 BAND = (0.95, 1.0)  # of a goal: where the whole interval of a measured ratio is to lie
 _CLEARLY = 0.03  # of a goal, outside the band: enough to know that another plan is needed
 _MARGIN = 0.005  # of a goal, from the band's ends: what the same file timed again, a minute later, may differ by
-_MIDDLE = (0.96, 0.98)  # of a goal: further out, another process may say of the same file that it lies outside the band
+_SAFE = (0.96, 0.98)  # of a goal: nearer to the band's ends, another process may say that the same file is outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +146,9 @@ class Trial:
 
         Spells of the machine cancel in what is carried over from another plan, but what is one process's own does not.
         """
-        low, high = _MIDDLE
-        is_in_the_middle = all(low <= share.value <= high for share in self.shares(goals))
-        return len(self.sittings) - (0 if is_in_the_middle else self.carried) > 1
+        if any(map(_is_near_end, self.shares(goals))):
+            return len(self.sittings) - self.carried > 1
+        return len(self.sittings) > 1
 
     def miss(self, goals: Mapping[str, float]) -> float:
         """How far the worst target is from the middle of the band, in shares of its goal."""
@@ -177,3 +177,7 @@ def is_inside(share: Ratio) -> bool:
 
 def _is_below(share: Ratio) -> bool:
     return share.high <= BAND[1] and share.value <= BAND[1] - _MARGIN
+
+
+def _is_near_end(share: Ratio) -> bool:
+    return share.value > _SAFE[1] or BAND[0] <= share.value < _SAFE[0]
